@@ -1,0 +1,230 @@
+"""Reads the settings: defaults, then the file, then the environment; once, at start.
+
+The only module that reads the environment. An unknown key is an error that names the
+nearest valid one; ``Loaded.origins`` tells where each value came from.
+"""
+
+import difflib
+import os
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from dropzone.errors import ConfigurationError
+from dropzone.settings import Settings
+
+PREFIX = "DROPZONE__"
+
+# The names other tools of this field use already (MISSION A7), and what they set.
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "aws.access_key_id",
+    "AWS_SECRET_ACCESS_KEY": "aws.secret_access_key",
+    "AWS_DEFAULT_REGION": "aws.region",
+    "AWS_REGION": "aws.region",
+    "AWS_PROFILE": "aws.profile",
+    "AWS_ENDPOINT_URL": "aws.endpoint_url",
+    "AWS_ENDPOINT_URL_S3": "aws.endpoint_url",
+    "DROPZONE_BUCKET": "aws.default_bucket",
+    "POSTGRES_HOST": "postgres.host",
+    "POSTGRES_PORT": "postgres.port",
+    "POSTGRES_DB": "postgres.database",
+    "POSTGRES_USER": "postgres.user",
+    "POSTGRES_PASSWORD": "postgres.password",
+    "DATABASE_URL": "postgres.url",
+    "MLFLOW_TRACKING_URI": "mlflow.tracking_uri",
+}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The settings, the file they came from (if any), and the origin of each key."""
+
+    settings: Settings
+    path: Path | None
+    origins: Mapping[str, str]
+
+
+def find_file(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Return the configuration file to use when none is named, if any."""
+    if named := environ.get("DROPZONE_CONFIG"):
+        return Path(named)
+    here = Path("config.yaml")
+    system = Path("/etc/dropzone/config.yaml")
+    return next((path for path in (here, system) if path.is_file()), None)
+
+
+def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Loaded:
+    """Read and check everything.
+
+    Raises:
+        ConfigurationError: names every wrong key with its origin, what it holds and
+            what would be right.
+
+    """
+    path = path or find_file(environ)
+    tree: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    if path is not None:
+        _merge(tree, _read(path), origins, str(path))
+    for key, value, source in _from_environment(environ):
+        _merge(tree, _nested(key, value), origins, source)
+    try:
+        settings = Settings.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error, origins)) from None
+    return Loaded(_resolve(settings, path), path, origins)
+
+
+def flatten(settings: BaseModel, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield ``(key, value)`` for every setting, secrets as stars."""
+    for name in type(settings).model_fields:
+        yield from _flat(f"{prefix}{name}", getattr(settings, name))
+
+
+def _flat(key: str, value: object) -> Iterator[tuple[str, str]]:
+    if isinstance(value, BaseModel):
+        yield from flatten(value, f"{key}.")
+    elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
+        for index, item in enumerate(value):
+            yield from _flat(f"{key}.{index}", item)
+    elif isinstance(value, SecretStr):
+        yield key, "********"
+    else:
+        yield key, "" if value is None else str(value)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        tree = yaml.safe_load(text)
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"There is no configuration file {path}.",
+            hint="Name another with --config, or leave it out to use the defaults.",
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}.") from error
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path} is not valid YAML: {error}.") from error
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigurationError(f"{path} must hold sections such as 'aws:'.")
+    return {str(key): value for key, value in tree.items()}
+
+
+def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    for name, key in ENVIRONMENT.items():
+        if value := environ.get(name):
+            yield key, value, f"environment variable {name}"
+    for name, value in sorted(environ.items()):
+        if name.startswith(PREFIX):
+            key = name.removeprefix(PREFIX).lower().replace("__", ".")
+            yield key, value, f"environment variable {name}"
+
+
+def _nested(key: str, value: str) -> dict[str, Any]:
+    *parents, last = key.split(".")
+    # Lists and numbers arrive as text; YAML reads them as the file would.
+    plain = last in {"password", "access_key_id", "secret_access_key", "url"}
+    tree: dict[str, Any] = {last: value if plain else _scalar(value)}
+    for parent in reversed(parents):
+        tree = {parent: tree}
+    return tree
+
+
+def _scalar(value: str) -> Any:
+    try:
+        read = yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
+    return read if isinstance(read, (list, dict, bool, int, float)) else value
+
+
+def _merge(
+    tree: dict[str, Any],
+    layer: Mapping[str, Any],
+    origins: dict[str, str],
+    source: str,
+    prefix: str = "",
+) -> None:
+    for key, value in layer.items():
+        # "aws:" with every key commented out is an empty section, not a null one.
+        if value is None and not prefix and key in Settings.model_fields:
+            continue
+        where = f"{prefix}{key}"
+        if isinstance(value, dict):
+            child = tree.setdefault(key, {})
+            if isinstance(child, dict):
+                _merge(child, value, origins, source, f"{where}.")
+                continue
+        tree[key] = value
+        origins[where] = source
+
+
+def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
+    lines = []
+    for problem in error.errors(include_url=False, include_context=False):
+        key = ".".join(str(part) for part in problem["loc"])
+        source = _origin(key, origins)
+        told = _sentence(problem["type"], key, problem["msg"])
+        lines.append(f"{key or 'settings'} ({source}): {told}")
+    return "\n".join(lines)
+
+
+def _origin(key: str, origins: Mapping[str, str]) -> str:
+    parts = key.split(".")
+    for length in range(len(parts), 0, -1):
+        if source := origins.get(".".join(parts[:length])):
+            return source
+    inside = (source for name, source in origins.items() if name.startswith(f"{key}."))
+    return next(inside, "default")
+
+
+def _sentence(kind: str, key: str, message: str) -> str:
+    if kind != "extra_forbidden":
+        return message.removeprefix("Value error, ")
+    near = difflib.get_close_matches(
+        key.rpartition(".")[2], _siblings(key), n=1, cutoff=0.5
+    )
+    told = f"did you mean {near[0]!r}?" if near else ""
+    known = ", ".join(_siblings(key))
+    return f"there is no such setting; {told or f'known here: {known}'}"
+
+
+def _siblings(key: str) -> list[str]:
+    model: type[BaseModel] = Settings
+    for part in key.split(".")[:-1]:
+        if part.isdigit():
+            continue
+        inner = _model_in(model.model_fields[part].annotation)
+        if inner is None:
+            return []
+        model = inner
+    return sorted(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and typing.get_origin(annotation) is None:
+        return annotation if issubclass(annotation, BaseModel) else None
+    found = (_model_in(argument) for argument in typing.get_args(annotation))
+    return next((model for model in found if model is not None), None)
+
+
+def _resolve(settings: Settings, path: Path | None) -> Settings:
+    base = (path.parent if path else Path()).resolve()
+    zones = tuple(
+        zone.model_copy(update={"path": Path(os.path.normpath(base / zone.path))})
+        for zone in settings.zones
+    )
+    directory = settings.embedded.directory
+    embedded = settings.embedded.model_copy(
+        update={"directory": base / directory if directory else None}
+    )
+    changed = settings.model_copy(update={"zones": zones, "embedded": embedded})
+    return Settings.model_validate(changed.model_dump())

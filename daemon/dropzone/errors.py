@@ -1,0 +1,53 @@
+"""The error family, named for what the caller does next.
+
+Every message is a sentence for a person; ``hint`` says what to do about it.
+"""
+
+
+class DropzoneError(Exception):
+    """Base of every error that dropzone raises on purpose."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ConfigurationError(DropzoneError):
+    """A setting is wrong: say which, and stop (exit code 2)."""
+
+
+class UsageError(DropzoneError):
+    """The command was called in a way that cannot work (exit code 2)."""
+
+
+class ZoneError(DropzoneError):
+    """The folders of a zone cannot be used as they are: stop, a person must act."""
+
+
+class ServiceUnavailable(DropzoneError):
+    """The surroundings are at fault, not the document.
+
+    Pause the step for all jobs, probe, resume; nobody's attempts are used up.
+    ``service`` is one of ``s3``, ``postgres``, ``mlflow``, ``disk``.
+    """
+
+    def __init__(self, service: str, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.service = service
+
+
+class DocumentRejected(DropzoneError):
+    """The document can never pass: move it to ``failed/`` at once."""
+
+
+class ParserDied(DropzoneError):
+    """The parser process was killed by this document; three deaths are final."""
+
+
+class SourceChanged(DropzoneError):
+    """The file changed while it was being read: start again from its claim."""
+
+
+class Stopping(DropzoneError):
+    """The daemon is stopping: give the work back as it is."""

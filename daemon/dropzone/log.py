@@ -1,0 +1,45 @@
+"""Logging: events with keys; for people on a terminal, JSON lines otherwise."""
+
+import logging
+import sys
+from typing import Any, TextIO
+
+import structlog
+
+# botocore prints session tokens and signatures at DEBUG, so these stay at WARNING
+# whatever our own level is.
+_QUIET = ("boto3", "botocore", "urllib3", "s3transfer", "httpx", "mlflow", "watchdog")
+
+
+def configure(
+    level: str = "info", form: str = "auto", out: TextIO | None = None
+) -> None:
+    """Set up structlog for this process; ``form`` is auto, human or json."""
+    stream = out or sys.stderr
+    human = form == "human" or (form == "auto" and stream.isatty())
+    last: list[Any] = (
+        [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        if human
+        else [
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(ensure_ascii=True),
+        ]
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *last,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(stream),
+        cache_logger_on_first_use=False,
+    )
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def get(name: str) -> Any:
+    """Return a logger that binds ``component``."""
+    return structlog.get_logger().bind(component=name)

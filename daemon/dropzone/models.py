@@ -1,0 +1,159 @@
+"""The words of the program as values: jobs, outcomes, what the index step is asked."""
+
+import os
+import secrets
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+
+class Status(StrEnum):
+    """The states of a job, drawn in docs/architecture.md."""
+
+    CLAIMING = "claiming"
+    CLAIMED = "claimed"
+    STORED = "stored"
+    INDEXED = "indexed"
+    DONE = "done"
+    WAITING = "waiting"
+    FAILED = "failed"
+
+
+ENDED = (Status.DONE, Status.FAILED)
+
+
+class Outcome(StrEnum):
+    """How a finished job ended."""
+
+    INDEXED = "indexed"
+    DUPLICATE = "duplicate"
+    STORED_ONLY = "stored_only"
+    EMPTY = "empty"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One dropped file's journey; the fields are the columns of the journal.
+
+    ``path`` is the file's path below ``input/`` as bytes, exactly as dropped. Times
+    are seconds since the epoch; ``mtime_ns`` is nanoseconds. ``data`` holds step
+    results, ``metadata`` what describes the file.
+    """
+
+    id: str
+    zone: str
+    collection: str
+    path: bytes
+    status: Status
+    size: int
+    mtime_ns: int
+    device: int = 0
+    inode: int = 0
+    sha256: str | None = None
+    doc_type: str = ""
+    s3_key: str | None = None
+    outcome: Outcome | None = None
+    attempts: int = 0
+    resume_status: Status | None = None
+    error_step: str | None = None
+    error_class: str | None = None
+    error_message: str | None = None
+    retry_at: float | None = None
+    created_at: float = 0.0
+    started_at: float | None = None
+    last_activity: float = 0.0
+    ended_at: float | None = None
+    end_reason: str | None = None
+    version: int = 0
+    lease_owner: str | None = None
+    lease_token: str | None = None
+    batch_id: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> bytes:
+        """The file's own name: the last component of ``path``."""
+        return os.path.basename(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRequest:
+    """What the index step needs to know about one stored file, wherever it runs.
+
+    ``local_path`` names the file on this host; a worker on another machine gets
+    None and reads the object ``s3_key`` instead.
+    """
+
+    job_id: str
+    zone: str
+    collection: str
+    path: bytes
+    sha256: str
+    size: int
+    doc_type: str
+    s3_key: str
+    local_path: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IndexOutcome:
+    """What the index step did with one request, committed in Postgres.
+
+    ``error`` is set instead when the document could not be indexed; the caller
+    decides by its class (rejected, parser died, service unavailable).
+    """
+
+    job_id: str
+    outcome: Outcome | None = None
+    document_id: int | None = None
+    chunks: int = 0
+    notes: tuple[str, ...] = ()
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a document's text.
+
+    ``start`` and ``end`` are character offsets into the document's clean text,
+    ``page`` counts from 1 where the format has pages, ``heading`` is the path of
+    headings above the piece.
+    """
+
+    seq: int
+    text: str
+    start: int
+    end: int
+    page: int | None = None
+    heading: str = ""
+
+
+class JobIds:
+    """Makes UUIDv7 strings (RFC 9562) that never go backwards within a process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = 0
+
+    def next(self) -> str:
+        stamp = time.time_ns() // 1_000_000
+        with self._lock:
+            # 48 bits of milliseconds, then 12 of a counter: ids sort as made.
+            value = max(self._last + 1, stamp << 12)
+            self._last = value
+        millis, counter = value >> 12, value & 0xFFF
+        tail = secrets.randbits(62)
+        number = millis << 80 | 0x7 << 76 | counter << 64 | 0b10 << 62 | tail
+        text = f"{number:032x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def time_of(job_id: str) -> float:
+    """Return the time of creation that a UUIDv7 carries, in epoch seconds."""
+    return int(job_id.replace("-", "")[:12], 16) / 1000

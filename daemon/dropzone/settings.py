@@ -1,0 +1,197 @@
+"""The settings as frozen values: names, types, limits and defaults.
+
+``dropzone.config`` reads them from files and the environment. Units are in the names
+or in ``config.yaml``. Leaf objects get the values they need, never this whole tree.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+
+KEY_FIELDS = frozenset(
+    {"prefix", "collection", "sha256", "sha256_2", "doc_type", "year", "month", "day"}
+    | {"name", "ext", "job", "zone"}
+)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Zone(_Section):
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")] = "default"
+    path: Path = Path("drop_zones")
+    quiet_seconds: PositiveFloat = 2.0
+    quiet_seconds_without_lease: PositiveFloat = 5.0
+    scan_seconds: PositiveFloat = 30.0
+    poll_seconds: PositiveFloat = 5.0
+    events: bool = True
+    ignore: tuple[str, ...] = ()
+
+
+class Aws(_Section):
+    region: str = "us-east-1"
+    profile: str | None = None
+    default_bucket: str | None = None
+    endpoint_url: str | None = None
+    access_key_id: SecretStr | None = None
+    secret_access_key: SecretStr | None = None
+    encryption: Literal["AES256", "aws:kms", "none"] = "AES256"
+    kms_key_id: str | None = None
+    prefix: str = "dropzones/"
+    key_template: str = "{prefix}{collection}/{sha256_2}/{sha256}"
+    connect_timeout_seconds: PositiveFloat = 3.0
+    read_timeout_seconds: PositiveFloat = 60.0
+
+    @field_validator("key_template")
+    @classmethod
+    def _template_is_collision_free(cls, template: str) -> str:
+        import string
+
+        names = {name for _, name, _, _ in string.Formatter().parse(template) if name}
+        if unknown := names - KEY_FIELDS:
+            known = ", ".join(sorted(KEY_FIELDS))
+            raise ValueError(f"unknown field {min(unknown)!r}; known: {known}")
+        if not names & {"sha256", "job"}:
+            raise ValueError("needs {sha256} or {job}, or two files could share a key")
+        return template
+
+    @model_validator(mode="after")
+    def _keys_come_in_pairs(self) -> Self:
+        if bool(self.access_key_id) != bool(self.secret_access_key):
+            raise ValueError("access_key_id and secret_access_key go together")
+        return self
+
+
+class Postgres(_Section):
+    url: SecretStr | None = None
+    host: str | None = None
+    port: Annotated[int, Field(ge=1, le=65535)] = 5432
+    database: str = "postgres"
+    user: str = "postgres"
+    password: SecretStr | None = None
+    ssl_mode: Literal[
+        "disable", "allow", "prefer", "require", "verify-ca", "verify-full"
+    ] = "prefer"
+    connection_timeout: PositiveInt = 5
+    statement_timeout_seconds: PositiveFloat = 60.0
+    pool_size: Annotated[int, Field(ge=2, le=200)] = 8
+
+
+class Mlflow(_Section):
+    tracking_uri: str | None = None
+    artifact_root: str | None = None
+    experiment_name: str = "dropzone"
+    batch_seconds: PositiveFloat = 10.0
+    batch_files: PositiveInt = 1000
+    timeout_seconds: PositiveFloat = 10.0
+
+
+class Embedding(_Section):
+    model: Literal["hash-v1"] = "hash-v1"
+
+
+class Chunking(_Section):
+    max_characters: Annotated[int, Field(ge=100, le=8000)] = 800
+    overlap_characters: Annotated[int, Field(ge=0)] = 80
+
+    @model_validator(mode="after")
+    def _overlap_is_smaller(self) -> Self:
+        if self.overlap_characters * 2 > self.max_characters:
+            raise ValueError("overlap_characters is at most half of max_characters")
+        return self
+
+
+class Extract(_Section):
+    timeout_seconds: PositiveFloat = 900.0
+    memory_mb: Annotated[int, Field(ge=256)] = 1500
+    max_characters: PositiveInt = 20_000_000
+
+
+class Limits(_Section):
+    text_megabytes: PositiveFloat = 50.0
+    jobs_in_memory: Annotated[int, Field(ge=64)] = 4000
+    stop_seconds: NonNegativeFloat = 4.0
+
+
+class Retry(_Section):
+    call_seconds: PositiveFloat = 10.0
+    first_pause_seconds: PositiveFloat = 1.0
+    longest_pause_seconds: PositiveFloat = 300.0
+    unknown_error_attempts: PositiveInt = 5
+    parser_death_attempts: PositiveInt = 3
+
+
+class Executor(_Section):
+    processes: Annotated[int, Field(ge=0)] = 0
+    uploads: Annotated[int, Field(ge=1, le=64)] = 4
+
+
+class Log(_Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "human", "json"] = "auto"
+
+
+class Embedded(_Section):
+    directory: Path | None = None
+    s3_port: Annotated[int, Field(ge=0, le=65535)] = 0
+
+
+class Settings(_Section):
+    """Every setting. Relative paths are already resolved against the file's folder."""
+
+    zones: tuple[Zone, ...] = Field(default=(Zone(),), min_length=1)
+    aws: Aws = Aws()
+    postgres: Postgres = Postgres()
+    mlflow: Mlflow = Mlflow()
+    embedding: Embedding = Embedding()
+    chunking: Chunking = Chunking()
+    extract: Extract = Extract()
+    limits: Limits = Limits()
+    retry: Retry = Retry()
+    executor: Executor = Executor()
+    log: Log = Log()
+    embedded: Embedded = Embedded()
+
+    @model_validator(mode="after")
+    def _zones_are_apart(self) -> Self:
+        names = [zone.name for zone in self.zones]
+        if len(set(names)) != len(names):
+            raise ValueError("zones: two zones have the same name")
+        paths = [zone.path for zone in self.zones]
+        for one in paths:
+            for other in paths:
+                if one is not other and (one == other or one in other.parents):
+                    raise ValueError(f"zones: {other} lies inside {one}")
+        return self
+
+    @property
+    def embeds_postgres(self) -> bool:
+        """True when no Postgres is named, so the daemon runs its own."""
+        return self.postgres.url is None and self.postgres.host is None
+
+    @property
+    def embeds_s3(self) -> bool:
+        """True when no bucket and no endpoint is named: the daemon runs its own S3."""
+        return self.aws.default_bucket is None and self.aws.endpoint_url is None
+
+    @property
+    def services_directory(self) -> Path:
+        """Where the embedded servers keep their data."""
+        return self.embedded.directory or self.zones[0].path / "state" / "services"
+
+    @property
+    def mlflow_directory(self) -> Path:
+        """Where runs are kept when no tracking server is named."""
+        return self.zones[0].path / "state" / "mlflow"
