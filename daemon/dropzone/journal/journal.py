@@ -1,0 +1,328 @@
+"""Jobs, findings and batches of one zone: reading from any thread, grouped writes."""
+
+import dataclasses
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dropzone import queries
+from dropzone.errors import ZoneError
+from dropzone.journal.writer import JobConflict, Statement, Writer
+from dropzone.models import Job, Outcome, Status
+
+__all__ = ["Batch", "Finding", "JobConflict", "Journal", "move"]
+
+SCHEMA_VERSION = 1
+_SQL = queries.load("dropzone.journal", "statements.sql")
+
+# Drawn in docs/architecture.md. WAITING goes back to where it was.
+MOVES = {
+    Status.CLAIMING: {Status.CLAIMED},
+    Status.CLAIMED: {Status.STORED, Status.WAITING, Status.FAILED, Status.CLAIMED},
+    Status.STORED: {Status.INDEXED, Status.WAITING, Status.FAILED, Status.CLAIMED},
+    Status.INDEXED: {Status.DONE, Status.WAITING, Status.FAILED, Status.CLAIMED},
+    Status.WAITING: {Status.CLAIMED, Status.STORED, Status.INDEXED, Status.FAILED},
+    Status.DONE: set[Status](),
+    Status.FAILED: {Status.FAILED},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something in ``input/`` that cannot become a job as it is."""
+
+    path: bytes
+    reason: str
+    hint: str
+    first_seen: float = 0.0
+    last_seen: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The jobs of one MLflow run; ``asked_at`` is when its creation was last tried."""
+
+    id: str
+    state: str
+    opened_at: float
+    closed_at: float | None
+    asked_at: float | None
+    run_id: str | None
+    error: str | None
+
+
+def move(job: Job, status: Status, **changes: Any) -> Job:
+    """Return the job in its next state. Pure: ``Journal.save`` makes it durable.
+
+    Raises:
+        ValueError: the state machine has no such move.
+
+    """
+    if status is not job.status and status not in MOVES[job.status]:
+        raise ValueError(f"a job cannot go from {job.status} to {status}")
+    now = time.time()
+    return dataclasses.replace(
+        job, status=status, last_activity=now, version=job.version + 1, **changes
+    )
+
+
+class Journal:
+    """The journal of one zone; safe to share between threads."""
+
+    def __init__(self, path: Path, *, create: bool = True) -> None:
+        """Open the journal, making it where ``create`` allows.
+
+        Raises:
+            ZoneError: it is not there, not readable, or of a newer version.
+
+        """
+        self._path = path
+        self._local = threading.local()
+        self._readers: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        self._writer: Writer | None = None
+        if create:
+            self._writer = Writer(self._prepare())
+        elif not path.exists():
+            raise ZoneError(
+                f"There is no journal {path}.",
+                hint="Start the daemon once: dropzone run.",
+            )
+
+    def close(self) -> None:
+        """End the writer and close every connection."""
+        if self._writer is not None:
+            self._writer.close()
+        with self._lock:
+            for reader in self._readers:
+                reader.close()
+            self._readers.clear()
+
+    # Writing: each call returns when it is durable.
+
+    def add(self, jobs: Sequence[Job]) -> None:
+        """Insert new jobs."""
+        self._write(Statement(_SQL["add"], [_row(job) for job in jobs]))
+
+    def save(self, jobs: Sequence[Job]) -> None:
+        """Write moved jobs (see ``move``), all or none.
+
+        Raises:
+            JobConflict: one of them is not at the version it was read at.
+
+        """
+        if jobs:
+            rows = [_row(job) for job in jobs]
+            self._write(Statement(_SQL["save"], rows, must_match=True))
+
+    def save_ended(
+        self, jobs: Sequence[Job], batch_id: str, marks: dict[str, str]
+    ) -> None:
+        """Write ended jobs, their open batch, and how far the receipts are known."""
+        now = time.time()
+        rows = [_row(job) for job in jobs]
+        names = [{"name": name, "value": value} for name, value in marks.items()]
+        self._write(
+            Statement(_SQL["open_batch"], [{"id": batch_id, "now": now}]),
+            Statement(_SQL["save"], rows, must_match=True),
+            Statement(_SQL["mark"], names),
+        )
+
+    def forget(self, jobs: Sequence[Job]) -> None:
+        """Remove jobs whose claim did not happen."""
+        self._write(Statement(_SQL["forget"], [{"id": job.id} for job in jobs]))
+
+    def mark(self, name: str, value: str) -> None:
+        self._write(Statement(_SQL["mark"], [{"name": name, "value": value}]))
+
+    def record_findings(self, found: Iterable[Finding], gone: Iterable[bytes]) -> None:
+        """Insert or refresh findings, and drop those that no longer hold."""
+        now = time.time()
+        rows = [
+            {"path": f.path, "reason": f.reason, "hint": f.hint, "now": now}
+            for f in found
+        ]
+        drop = [{"path": path} for path in gone]
+        if rows or drop:
+            self._write(Statement(_SQL["find"], rows), Statement(_SQL["unfind"], drop))
+
+    def close_batch(self, batch_id: str | None) -> None:
+        """Close one open batch, or with None every open one."""
+        name = "close_batch" if batch_id else "close_open_batches"
+        self._write(Statement(_SQL[name], [{"id": batch_id, "now": time.time()}]))
+
+    def ask_batch(self, batch_id: str) -> None:
+        """Note that the creation of this batch's run is being tried now."""
+        self._write(
+            Statement(_SQL["ask_batch"], [{"id": batch_id, "now": time.time()}])
+        )
+
+    def log_batch(self, batch_id: str, run_id: str) -> None:
+        self._write(Statement(_SQL["log_batch"], [{"id": batch_id, "run_id": run_id}]))
+
+    def fail_batch(self, batch_id: str, error: str) -> None:
+        self._write(Statement(_SQL["fail_batch"], [{"id": batch_id, "error": error}]))
+
+    # Reading: from any thread, also while another process writes.
+
+    def get(self, job_id: str) -> Job | None:
+        return next(self._jobs("get", id=job_id), None)
+
+    def find(self, words: str, limit: int = 20) -> list[Job]:
+        """Return jobs, newest first, that these words name.
+
+        Tried in turn: the id (whole, its start or its end), SHA-256, path, file name.
+        """
+        text = words.encode("utf-8", "surrogateescape")
+        lower = words.lower()
+        hexadecimal = bool(lower) and set(lower) <= set("0123456789abcdef-")
+        asks: list[tuple[str, dict[str, Any]]] = [("by_path", {"path": text})]
+        if hexadecimal:
+            asks.insert(0, ("by_id_start", {"start": lower}))
+            asks.insert(1, ("by_id_end", {"end": lower}))
+            asks.insert(2, ("by_sha256", {"sha256": lower}))
+        asks.append(("by_name", {"name": text}))
+        for name, values in asks:
+            if found := list(self._jobs(name, limit=limit, **values)):
+                return found
+        return []
+
+    def with_status(self, status: Status, limit: int, after: str = "") -> list[Job]:
+        """Return up to ``limit`` jobs in this state, oldest first."""
+        return list(self._jobs("with_status", status=status, after=after, limit=limit))
+
+    def newest(
+        self, limit: int, *, status: str | None = None, outcome: str | None = None
+    ) -> list[Job]:
+        if status is not None:
+            return list(self._jobs("newest_with_status", status=status, limit=limit))
+        if outcome is not None:
+            return list(self._jobs("newest_with_outcome", outcome=outcome, limit=limit))
+        return list(self._jobs("newest", limit=limit))
+
+    def unfinished(self) -> Iterator[Job]:
+        return self._jobs("unfinished")
+
+    def due(self, now: float, limit: int) -> list[Job]:
+        return list(self._jobs("due", now=now, limit=limit))
+
+    def failed_like(self, job: Job) -> Job | None:
+        """Return the failed job whose very file this is, if it was put back."""
+        found = self._jobs(
+            "failed_with_inode",
+            inode=job.inode,
+            device=job.device,
+            size=job.size,
+            mtime_ns=job.mtime_ns,
+        )
+        return next(found, None)
+
+    def counts(self) -> dict[str, int]:
+        """Return jobs per state, and per outcome for those that are done.
+
+        ``failed`` counts only those that were not put back for another try.
+        """
+        totals: dict[str, int] = {}
+        for row in self._rows("counts"):
+            name = row["status"]
+            if name == Status.DONE:
+                name = row["outcome"] or name
+            totals[name] = totals.get(name, 0) + row["jobs"]
+        if totals.get("failed"):
+            totals["failed"] = self._rows("failed_open")[0]["jobs"]
+        return totals
+
+    def rows(self, name: str, /, **values: Any) -> list[dict[str, Any]]:
+        """Return the rows of one of the named read statements."""
+        return [dict(row) for row in self._rows(name, **values)]
+
+    def findings(self, limit: int = 1000) -> list[Finding]:
+        return [Finding(**dict(row)) for row in self._rows("findings", limit=limit)]
+
+    def closed_batches(self, limit: int = 16) -> list[Batch]:
+        return [Batch(**dict(row)) for row in self._rows("closed_batches", limit=limit)]
+
+    def batch(self, batch_id: str) -> Batch | None:
+        return next(
+            (Batch(**dict(row)) for row in self._rows("batch", id=batch_id)), None
+        )
+
+    def batches_waiting(self) -> int:
+        return int(self._rows("batches_waiting")[0]["batches"])
+
+    def jobs_of_batch(self, batch_id: str) -> Iterator[Job]:
+        return self._jobs("jobs_of_batch", id=batch_id)
+
+    def marks(self) -> dict[str, str]:
+        return {row["name"]: row["value"] for row in self._rows("marks")}
+
+    def _write(self, *statements: Statement) -> None:
+        if self._writer is None:
+            raise ZoneError("The journal was opened for reading only.")
+        self._writer.write(*(s for s in statements if s.rows))
+
+    def _jobs(self, name: str, /, **values: Any) -> Iterator[Job]:
+        return (_job(row) for row in self._rows(name, **values))
+
+    def _rows(self, name: str, /, **values: Any) -> list[sqlite3.Row]:
+        return self._reader().execute(_SQL[name], values).fetchall()
+
+    def _reader(self) -> sqlite3.Connection:
+        reader: sqlite3.Connection | None = getattr(self._local, "reader", None)
+        if reader is None:
+            reader = _connect(self._path)
+            reader.execute("PRAGMA query_only = ON")
+            self._local.reader = reader
+            with self._lock:
+                self._readers.append(reader)
+        return reader
+
+    def _prepare(self) -> sqlite3.Connection:
+        connection = _connect(self._path)
+        connection.execute("PRAGMA journal_mode = WAL")
+        # FULL: a commit that returned survives a power cut.
+        connection.execute("PRAGMA synchronous = FULL")
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA_VERSION:
+            raise ZoneError(
+                f"{self._path} was written by a newer dropzone (schema {version}).",
+                hint="Install that version, or a later one.",
+            )
+        if version == 0:
+            schema = queries.text("dropzone.journal", "schema.sql")
+            connection.executescript(
+                f"BEGIN IMMEDIATE;{schema};"
+                f"PRAGMA user_version = {SCHEMA_VERSION};COMMIT;"
+            )
+        return connection
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # Connections are closed by Journal.close, from whichever thread calls it.
+    connection = sqlite3.connect(
+        path, isolation_level=None, check_same_thread=False, timeout=10
+    )
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def _row(job: Job) -> dict[str, Any]:
+    row = {name: getattr(job, name) for name in Job.__dataclass_fields__}
+    row["data"] = json.dumps(row["data"], ensure_ascii=True)
+    row["metadata"] = json.dumps(row["metadata"], ensure_ascii=True)
+    return row
+
+
+def _job(row: sqlite3.Row) -> Job:
+    values = dict(row)
+    values["status"] = Status(values["status"])
+    for name, kind in (("outcome", Outcome), ("resume_status", Status)):
+        values[name] = kind(values[name]) if values[name] else None
+    values["data"] = json.loads(values["data"])
+    values["metadata"] = json.loads(values["metadata"])
+    return Job(**values)

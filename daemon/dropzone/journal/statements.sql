@@ -1,0 +1,139 @@
+-- name: add
+INSERT INTO jobs (
+    id, zone, collection, path, status, size, mtime_ns, device, inode, sha256, doc_type,
+    s3_key, outcome, attempts, resume_status, error_step, error_class, error_message,
+    retry_at, created_at, started_at, last_activity, ended_at, end_reason, version,
+    lease_owner, lease_token, batch_id, data, metadata
+) VALUES (
+    :id, :zone, :collection, :path, :status, :size, :mtime_ns, :device, :inode, :sha256,
+    :doc_type, :s3_key, :outcome, :attempts, :resume_status, :error_step, :error_class,
+    :error_message, :retry_at, :created_at, :started_at, :last_activity, :ended_at,
+    :end_reason, :version, :lease_owner, :lease_token, :batch_id, :data, :metadata
+)
+
+-- name: save
+UPDATE jobs SET
+    status = :status, size = :size, mtime_ns = :mtime_ns, device = :device,
+    inode = :inode, sha256 = :sha256, doc_type = :doc_type, s3_key = :s3_key,
+    outcome = :outcome, attempts = :attempts, resume_status = :resume_status,
+    error_step = :error_step, error_class = :error_class,
+    error_message = :error_message, retry_at = :retry_at, started_at = :started_at,
+    last_activity = :last_activity, ended_at = :ended_at, end_reason = :end_reason,
+    version = :version, lease_owner = :lease_owner, lease_token = :lease_token,
+    batch_id = :batch_id, data = :data, metadata = :metadata
+WHERE id = :id AND version = :version - 1
+
+-- name: forget
+DELETE FROM jobs WHERE id = :id AND status = 'claiming'
+
+-- name: get
+SELECT * FROM jobs WHERE id = :id
+
+-- name: by_id_start
+SELECT * FROM jobs WHERE id >= :start AND id < :start || 'g' ORDER BY id LIMIT :limit
+
+-- name: by_id_end
+SELECT * FROM jobs WHERE id LIKE '%' || :end ORDER BY id DESC LIMIT :limit
+
+-- name: by_path
+SELECT * FROM jobs WHERE path = :path ORDER BY id DESC LIMIT :limit
+
+-- name: by_sha256
+SELECT * FROM jobs WHERE sha256 = :sha256 ORDER BY id DESC LIMIT :limit
+
+-- name: by_name
+SELECT * FROM jobs WHERE path = :name OR substr(path, -length(:name) - 1) = x'2f' || :name
+ORDER BY id DESC LIMIT :limit
+
+-- name: with_status
+SELECT * FROM jobs WHERE status = :status AND id > :after ORDER BY id LIMIT :limit
+
+-- name: newest
+SELECT * FROM jobs ORDER BY id DESC LIMIT :limit
+
+-- name: newest_with_status
+SELECT * FROM jobs WHERE status = :status ORDER BY id DESC LIMIT :limit
+
+-- name: newest_with_outcome
+SELECT * FROM jobs WHERE outcome = :outcome ORDER BY id DESC LIMIT :limit
+
+-- name: unfinished
+SELECT * FROM jobs
+WHERE status IN ('claiming', 'claimed', 'stored', 'indexed', 'waiting') ORDER BY id
+
+-- name: due
+SELECT * FROM jobs WHERE status = 'waiting' AND retry_at <= :now
+ORDER BY retry_at LIMIT :limit
+
+-- name: failed_with_inode
+SELECT * FROM jobs WHERE status = 'failed' AND inode = :inode AND device = :device
+    AND size = :size AND mtime_ns = :mtime_ns AND end_reason <> 'retried'
+ORDER BY id DESC LIMIT 1
+
+-- name: counts
+SELECT status, outcome, count(*) AS jobs FROM jobs GROUP BY status, outcome
+
+-- name: failed_open
+SELECT count(*) AS jobs FROM jobs WHERE status = 'failed' AND end_reason <> 'retried'
+
+-- name: oldest_unfinished
+SELECT min(created_at) AS created_at FROM jobs
+WHERE status IN ('claiming', 'claimed', 'stored', 'indexed', 'waiting')
+
+-- name: ended_since
+SELECT count(*) AS jobs, coalesce(sum(size), 0) AS bytes FROM jobs
+WHERE id > :after AND ended_at >= :since
+
+-- name: collections
+SELECT collection, outcome, count(*) AS jobs, sum(size) AS bytes FROM jobs
+WHERE outcome IS NOT NULL GROUP BY collection, outcome ORDER BY collection
+
+-- name: find
+INSERT INTO findings (path, reason, hint, first_seen, last_seen)
+VALUES (:path, :reason, :hint, :now, :now)
+ON CONFLICT (path) DO UPDATE SET
+    reason = excluded.reason, hint = excluded.hint, last_seen = excluded.last_seen
+
+-- name: unfind
+DELETE FROM findings WHERE path = :path
+
+-- name: findings
+SELECT * FROM findings ORDER BY first_seen, path LIMIT :limit
+
+-- name: open_batch
+INSERT INTO batches (id, state, opened_at) VALUES (:id, 'open', :now)
+ON CONFLICT (id) DO NOTHING
+
+-- name: close_batch
+UPDATE batches SET state = 'closed', closed_at = :now WHERE id = :id AND state = 'open'
+
+-- name: close_open_batches
+UPDATE batches SET state = 'closed', closed_at = :now WHERE state = 'open'
+
+-- name: ask_batch
+UPDATE batches SET asked_at = :now WHERE id = :id
+
+-- name: log_batch
+UPDATE batches SET state = 'logged', run_id = :run_id, error = NULL WHERE id = :id
+
+-- name: fail_batch
+UPDATE batches SET error = :error WHERE id = :id
+
+-- name: closed_batches
+SELECT * FROM batches WHERE state = 'closed' ORDER BY id LIMIT :limit
+
+-- name: batches_waiting
+SELECT count(*) AS batches FROM batches WHERE state <> 'logged'
+
+-- name: batch
+SELECT * FROM batches WHERE id = :id
+
+-- name: jobs_of_batch
+SELECT * FROM jobs WHERE batch_id = :id ORDER BY id
+
+-- name: mark
+INSERT INTO marks (name, value) VALUES (:name, :value)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value
+
+-- name: marks
+SELECT name, value FROM marks

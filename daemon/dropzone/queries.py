@@ -1,0 +1,20 @@
+"""Reads the named statements of a ``.sql`` file that lies beside the code."""
+
+from importlib.resources import files
+
+
+def load(package: str, name: str) -> dict[str, str]:
+    """Return the statements of ``package``'s file ``name`` by their names.
+
+    A statement starts at a line ``-- name: some_name`` and ends before the next one.
+    """
+    statements: dict[str, str] = {}
+    for part in text(package, name).split("-- name: ")[1:]:
+        title, _, body = part.partition("\n")
+        statements[title.strip()] = body.strip()
+    return statements
+
+
+def text(package: str, name: str) -> str:
+    """Return the whole of ``package``'s file ``name``."""
+    return files(package).joinpath(name).read_text(encoding="utf-8")
