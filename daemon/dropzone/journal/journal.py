@@ -186,7 +186,7 @@ class Journal:
             asks.insert(0, ("by_id_start", {"start": lower}))
             asks.insert(1, ("by_id_end", {"end": lower}))
             asks.insert(2, ("by_sha256", {"sha256": lower}))
-        asks.append(("by_name", {"name": text}))
+        asks.append(("by_name", {"tail": b"/" + text}))
         for name, values in asks:
             if found := list(self._jobs(name, limit=limit, **values)):
                 return found

@@ -42,7 +42,7 @@ SELECT * FROM jobs WHERE path = :path ORDER BY id DESC LIMIT :limit
 SELECT * FROM jobs WHERE sha256 = :sha256 ORDER BY id DESC LIMIT :limit
 
 -- name: by_name
-SELECT * FROM jobs WHERE path = :name OR substr(path, -length(:name) - 1) = x'2f' || :name
+SELECT * FROM jobs WHERE substr(path, -length(:tail)) = :tail
 ORDER BY id DESC LIMIT :limit
 
 -- name: with_status

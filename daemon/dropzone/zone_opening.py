@@ -1,0 +1,112 @@
+"""Makes a zone's folders, holds its lock, and proves that its renames work."""
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+from dropzone import fsops
+from dropzone.errors import ZoneError
+
+AREAS = ("input", "processed", "failed", "collections", "state")
+
+
+def open_zone(root: Path) -> tuple[dict[str, int], int]:
+    """Return the descriptors of the zone's folders, and of its held lock.
+
+    Raises:
+        ZoneError: another daemon holds the zone, or its folders are not on one mount,
+            or may not be used.
+
+    """
+    fds: dict[str, int] = {}
+    lock = -1
+    try:
+        _make(root, fds)
+        lock = _hold(root, fds["state"])
+        _probe(root, fds)
+    except (OSError, ZoneError) as error:
+        for fd in (*fds.values(), *([lock] if lock >= 0 else [])):
+            os.close(fd)
+        if isinstance(error, ZoneError):
+            raise
+        raise ZoneError(
+            f"The zone {root} cannot be used: {error}.",
+            hint="The daemon's user must own the zone's folders.",
+        ) from error
+    return fds, lock
+
+
+def holder_of(root: Path) -> int | None:
+    """Return the process that serves the zone now, or None."""
+    try:
+        fd = os.open(root / "state" / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    with fsops.opened(fd):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return _pid_in(fd)
+    return None
+
+
+def _make(root: Path, fds: dict[str, int]) -> None:
+    for name in AREAS:
+        (root / name).mkdir(parents=True, exist_ok=True)
+    for name in ("work", "incoming"):
+        (root / "state" / name).mkdir(exist_ok=True, mode=0o700)
+    paths = {name: root / name for name in AREAS}
+    paths["work"] = root / "state" / "work"
+    paths["incoming"] = root / "state" / "incoming"
+    for name, path in paths.items():
+        fds[name] = os.open(path, fsops.DIRECTORY)
+    os.fsync(fds["state"])
+    with fsops.opened(os.open(root, fsops.DIRECTORY)) as parent:
+        os.fsync(parent)
+
+
+def _hold(root: Path, state: int) -> int:
+    lock = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=state)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = _pid_in(lock)
+        os.close(lock)
+        raise ZoneError(
+            f"Another daemon (process {holder or 'unknown'}) serves {root}.",
+            hint="Stop it first, or give this one another zone.",
+        ) from None
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    return lock
+
+
+def _pid_in(lock: int) -> int | None:
+    text = os.pread(lock, 32, 0).strip()
+    return int(text) if text.isdigit() else None
+
+
+def _probe(root: Path, fds: dict[str, int]) -> None:
+    # Equal device numbers prove nothing: a rename between two bind mounts of one file
+    # system fails all the same.
+    name = ".rename-probe"
+    here = area = "state"
+    probe = os.open(
+        name, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=fds[here]
+    )
+    os.close(probe)
+    try:
+        for area in ("input", "work", "processed", "failed", "state"):
+            os.rename(name, name, src_dir_fd=fds[here], dst_dir_fd=fds[area])
+            here = area
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        raise ZoneError(
+            f"{root / here} and {root / area} are on different mounts, so files "
+            "cannot be renamed between them.",
+            hint=f"Mount {root} as a whole, not its sub-folders.",
+        ) from error
+    finally:
+        os.unlink(name, dir_fd=fds[here])

@@ -1,0 +1,418 @@
+"""The folders of a zone, and the only code that moves files.
+
+Place is state: ``input/`` waits, ``state/work/JOB/`` is claimed, ``processed/`` and
+``failed/`` are the ends. Payload is only ever renamed: never copied, never
+overwritten, never deleted.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Callable, Container, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dropzone import fsops, places, zone_opening
+from dropzone.errors import ServiceUnavailable, SourceChanged
+from dropzone.readiness import Lease, Signature
+from dropzone.text import display
+
+DEPTH_MAX = 100
+# From this many files on, one sync of the volume is cheaper than one for each file.
+_SYNC_TOGETHER = 8
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Something that is not a directory in ``input/``; ``path`` is relative to it."""
+
+    path: bytes
+    mode: int
+    links: int
+    signature: Signature
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A folder in ``input/`` that cannot be looked into, and why."""
+
+    path: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A file to take, as it looked when it was found ready."""
+
+    job_id: str
+    path: bytes
+    signature: Signature
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A claimed file and its end: ``place`` below the folder ``area``."""
+
+    job_id: str
+    path: bytes
+    area: str
+    place: bytes
+
+
+class ZoneFolders:
+    """The folders of one zone, opened once; every access goes through them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._lock: int | None = None
+        self._fds: dict[str, int] = {}
+
+    def open(self) -> None:
+        """Make the folders, hold the zone's lock, and prove that renames work.
+
+        Raises:
+            ZoneError: another daemon holds the zone, or its folders are not on one
+                mount, or may not be used.
+
+        """
+        self._fds, self._lock = zone_opening.open_zone(self.root)
+
+    def close(self) -> None:
+        """Let the zone go."""
+        for fd in self._fds.values():
+            os.close(fd)
+        self._fds.clear()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @property
+    def work(self) -> Path:
+        return self.root / "state" / "work"
+
+    # Looking
+
+    def walk(self, ignores: Callable[[bytes], bool]) -> Iterator[Entry | Unreadable]:
+        """Yield what lies in ``input/``, folder by folder, following no link.
+
+        Names for which ``ignores`` is true are skipped, folders with all they hold.
+        """
+        stack = [b""]
+        while stack:
+            folder = stack.pop()
+            try:
+                fd = fsops.open_directory(self._fds["input"], folder)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                yield Unreadable(folder, error.strerror or str(error))
+                continue
+            with fsops.opened(fd):
+                yield from self._list(fd, folder, ignores, stack)
+
+    def look(self, path: bytes) -> Entry | None:
+        """Return one entry of ``input/``, or None if it is gone or a directory."""
+        parent, name = os.path.split(path)
+        try:
+            with fsops.opened(fsops.open_directory(self._fds["input"], parent)) as fd:
+                status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        except OSError:
+            return None
+        if stat.S_ISDIR(status.st_mode):
+            return None
+        return _entry(path, status)
+
+    def lease(self, path: bytes) -> Lease:
+        """Tell whether somebody has this file of ``input/`` open for writing.
+
+        Raises:
+            OSError: it may not be read, or is no plain file any more.
+
+        """
+        parent, name = os.path.split(path)
+        with contextlib.ExitStack() as stack:
+            fd = fsops.open_directory(self._fds["input"], parent)
+            stack.callback(os.close, fd)
+            file = fsops.open_plain(fd, name)
+            stack.callback(os.close, file)
+            return fsops.lease(file)
+
+    # Claiming
+
+    def claim(self, claims: Sequence[Claim]) -> list[Claim | OSError]:
+        """Move files from ``input/`` to ``state/work/JOB/``, all durably on disk.
+
+        Returns, for each, the claim (with its signature in the new place) or the
+        OSError that kept it in ``input/``: FileNotFoundError when it is gone,
+        BlockingIOError when it changed or is being written.
+
+        Raises:
+            ServiceUnavailable: the disk is full or failing (``disk``).
+
+        """
+        together = len(claims) > _SYNC_TOGETHER
+        results: list[Claim | OSError] = []
+        for claim in claims:
+            try:
+                results.append(self._claim(claim, sync=not together))
+            except OSError as error:
+                if error.errno in _NO_SPACE:
+                    raise _disk(error) from error
+                results.append(error)
+        if together:
+            with _disk_errors():
+                fsops.sync_volume(self._fds["state"])
+        return results
+
+    def _claim(self, claim: Claim, *, sync: bool) -> Claim:
+        parent, name = os.path.split(claim.path)
+        with contextlib.ExitStack() as stack:
+            source = fsops.open_directory(self._fds["input"], parent)
+            stack.callback(os.close, source)
+            file = fsops.open_plain(source, name)
+            stack.callback(os.close, file)
+            if fsops.signature_of(os.fstat(file)) != claim.signature:
+                raise BlockingIOError(errno.EAGAIN, "changed since it was looked at")
+            if fsops.lease(file) is Lease.BUSY:
+                raise BlockingIOError(errno.EAGAIN, "is open for writing")
+            try:
+                target = fsops.make_directories(
+                    self._fds["work"], _in_work(claim.job_id, parent), 0o700
+                )
+                stack.callback(os.close, target)
+                moved = self._take(source, name, target, claim.signature)
+            except OSError:
+                self._drop_job_folder(claim.job_id)
+                raise
+            if sync:
+                for fd in (file, target, source):
+                    os.fsync(fd)
+            return Claim(claim.job_id, claim.path, moved)
+
+    def _take(
+        self, source: int, name: bytes, target: int, expected: Signature
+    ) -> Signature:
+        fsops.rename_new(source, name, target, name)
+        status = os.stat(name, dir_fd=target, follow_symlinks=False)
+        moved = fsops.signature_of(status)
+        if (moved.device, moved.inode) != (expected.device, expected.inode):
+            # Somebody swapped the name between the check and the rename.
+            fsops.rename_new(target, name, source, name)
+            raise BlockingIOError(errno.EAGAIN, "was replaced while being taken")
+        return moved
+
+    # Working
+
+    def open_payload(self, job_id: str, path: bytes) -> int:
+        """Open a claimed file for reading.
+
+        Raises:
+            SourceChanged: it is not there any more.
+
+        """
+        parent, name = os.path.split(path)
+        try:
+            with fsops.opened(self._job_folder(job_id, parent)) as fd:
+                return fsops.open_plain(fd, name)
+        except OSError as error:
+            raise SourceChanged(
+                f"{display(path)} cannot be read in its work folder: {error.strerror}."
+            ) from error
+
+    def payload_path(self, job_id: str, path: bytes) -> Path:
+        return self.work / job_id / os.fsdecode(path)
+
+    def jobs_in_work(self) -> Iterator[tuple[str, list[bytes]]]:
+        """Yield each folder of ``state/work`` with the relative paths it holds."""
+        for job_id in sorted(os.listdir(self._fds["work"])):
+            base = os.fsencode(self.work / job_id)
+            found = [
+                os.path.relpath(os.path.join(folder, name), base)
+                for folder, _, names in os.walk(base)
+                for name in names
+            ]
+            yield job_id, found
+
+    def signature(self, job_id: str, path: bytes) -> Signature | None:
+        """Return how a claimed file looks now, or None if it is not there."""
+        parent, name = os.path.split(path)
+        try:
+            with fsops.opened(self._job_folder(job_id, parent)) as fd:
+                status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+        except OSError:
+            return None
+        return fsops.signature_of(status)
+
+    # Ending
+
+    def free_place(
+        self, area: str, path: bytes, job_id: str, *, avoid: Container[bytes] = ()
+    ) -> bytes:
+        """Return where in ``area`` this job's file goes: its own path, or beside it.
+
+        A name that is taken (or in ``avoid``), or a folder whose name a file has
+        taken, gets the end of the job's id added.
+        """
+        parts = path.split(b"/")
+        for depth in range(1, len(parts) + 1):
+            prefix = b"/".join(parts[:depth])
+            mode = self._mode(area, prefix)
+            if mode is None:
+                break
+            if depth == len(parts) or not stat.S_ISDIR(mode):
+                return b"/".join([places.with_mark(prefix, job_id), *parts[depth:]])
+        return places.with_mark(path, job_id) if path in avoid else path
+
+    def _mode(self, area: str, path: bytes) -> int | None:
+        parent, name = os.path.split(path)
+        try:
+            with fsops.opened(fsops.open_directory(self._fds[area], parent)) as fd:
+                return os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode
+        except FileNotFoundError:
+            return None
+
+    def place(self, moves: Sequence[Move]) -> list[bytes]:
+        """Rename claimed files to their ends, durably; return where each lies now.
+
+        A file that is at its place already (a crash came in between) is left there.
+
+        Raises:
+            ServiceUnavailable: the disk is full or failing (``disk``).
+
+        """
+        together = len(moves) > _SYNC_TOGETHER
+        with _disk_errors():
+            placed = [self._place(move, sync=not together) for move in moves]
+            if together:
+                fsops.sync_volume(self._fds["state"])
+        for move in moves:
+            self._drop_job_folder(move.job_id)
+        return placed
+
+    def _place(self, move: Move, *, sync: bool) -> bytes:
+        try:
+            self._rename_out(move, move.place, sync=sync)
+        except (FileExistsError, NotADirectoryError):
+            # Somebody put something there since the place was chosen.
+            first, slash, rest = move.place.partition(b"/")
+            place = places.with_mark(first, move.job_id) + slash + rest
+            self._rename_out(move, place, sync=sync)
+            return place
+        return move.place
+
+    def _rename_out(self, move: Move, place: bytes, *, sync: bool) -> None:
+        parent, name = os.path.split(move.path)
+        folder, new_name = os.path.split(place)
+        with contextlib.ExitStack() as stack:
+            try:
+                source = self._job_folder(move.job_id, parent)
+                stack.callback(os.close, source)
+                os.stat(name, dir_fd=source, follow_symlinks=False)
+            except FileNotFoundError:
+                return
+            target = fsops.make_directories(self._fds[move.area], folder, 0o750)
+            stack.callback(os.close, target)
+            fsops.rename_new(source, name, target, new_name)
+            if sync:
+                os.fsync(target)
+                os.fsync(source)
+
+    def write_aside(self, area: str, path: bytes, content: bytes) -> None:
+        """Write a small file of ours, whole or not at all, durably."""
+        folder, name = os.path.split(path)
+        temporary = b".new-" + name[-200:]
+        with _disk_errors():
+            target = fsops.make_directories(self._fds[area], folder, 0o750)
+            with fsops.opened(target):
+                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+                fd = os.open(temporary, flags | os.O_CLOEXEC, 0o640, dir_fd=target)
+                with os.fdopen(fd, "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(fd)
+                os.rename(temporary, name, src_dir_fd=target, dst_dir_fd=target)
+                os.fsync(target)
+
+    def remove_aside(self, area: str, path: bytes) -> None:
+        """Remove a small file of ours (never payload), if it is there."""
+        folder, name = os.path.split(path)
+        with (
+            contextlib.suppress(FileNotFoundError, NotADirectoryError),
+            fsops.opened(fsops.open_directory(self._fds[area], folder)) as fd,
+        ):
+            os.unlink(name, dir_fd=fd)
+
+    def drop_empty(self, job_id: str) -> None:
+        """Remove the folder of a job that holds no file."""
+        self._drop_job_folder(job_id)
+
+    def sync_work(self) -> None:
+        """Make the contents of ``state/work`` durable as they are."""
+        with _disk_errors():
+            fsops.sync_volume(self._fds["work"])
+
+    def free_bytes(self) -> int:
+        """Return how much a user of the zone's disk may still write."""
+        status = os.fstatvfs(self._fds["state"])
+        return status.f_bavail * status.f_frsize
+
+    # Inside
+
+    def _list(
+        self,
+        fd: int,
+        folder: bytes,
+        ignores: Callable[[bytes], bool],
+        stack: list[bytes],
+    ) -> Iterator[Entry | Unreadable]:
+        with os.scandir(fd) as entries:
+            for entry in entries:
+                name = os.fsencode(entry.name)
+                if ignores(name):
+                    continue
+                path = folder + b"/" + name if folder else name
+                try:
+                    if not entry.is_dir(follow_symlinks=False):
+                        yield _entry(path, entry.stat(follow_symlinks=False))
+                    elif path.count(b"/") < DEPTH_MAX:
+                        stack.append(path)
+                    else:
+                        yield Unreadable(path, f"lies deeper than {DEPTH_MAX} folders")
+                except FileNotFoundError:
+                    continue
+
+    def _job_folder(self, job_id: str, parent: bytes) -> int:
+        return fsops.open_directory(self._fds["work"], _in_work(job_id, parent))
+
+    def _drop_job_folder(self, job_id: str) -> None:
+        """Remove a job's folder from the innermost out; one that holds a file stays."""
+        base = self.work / job_id
+        for folder, _, _ in os.walk(base, topdown=False):
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+
+
+def _in_work(job_id: str, parent: bytes) -> bytes:
+    return os.fsencode(job_id) + (b"/" + parent if parent else b"")
+
+
+def _entry(path: bytes, status: os.stat_result) -> Entry:
+    return Entry(path, status.st_mode, status.st_nlink, fsops.signature_of(status))
+
+
+def _disk(error: OSError) -> ServiceUnavailable:
+    return ServiceUnavailable(
+        "disk",
+        f"The zone's disk refuses work: {error.strerror}.",
+        hint="Free space on the zone's disk, or mend its rights.",
+    )
+
+
+@contextlib.contextmanager
+def _disk_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _disk(error) from error
