@@ -1,0 +1,255 @@
+"""Both embedded servers together: who owns them, and keeping them alive."""
+
+import contextlib
+import os
+import signal
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from dropzone import log
+from dropzone.embedded import files, record
+from dropzone.embedded.postgres import PostgresServer
+from dropzone.embedded.process import Child, Identity
+from dropzone.embedded.record import Owner, Record, Role, ServiceAddresses
+from dropzone.embedded.s3 import S3Server
+from dropzone.errors import DropzoneError, ServiceUnavailable, Stopping
+
+# How long to wait for the process that is starting the servers just now.
+_ATTACH_SECONDS = 120.0
+
+
+class _Server(Protocol):
+    """``ask_to_stop`` returns at once, so that both servers stop side by side."""
+
+    name: str
+    child: Child | None
+
+    def start(self) -> None: ...
+    def ask_to_stop(self) -> None: ...
+    def finish(self) -> None: ...
+    def add_to(self, addresses: ServiceAddresses) -> ServiceAddresses: ...
+
+
+class EmbeddedServices:
+    """Postgres and S3 on one data directory, shared by all processes that ask.
+
+    The first process that starts owns the servers, and they end with it, whatever ends
+    it. The others attach; ``check`` makes one of them the owner when the owner is gone.
+    All methods may be called from any thread. ``stopping`` interrupts a start.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        postgres: bool = True,
+        s3: bool = True,
+        s3_port: int = 0,
+        fast_init: bool = False,
+        role: Role = Role.DAEMON,
+        stopping: threading.Event | None = None,
+    ) -> None:
+        self._directory = directory.resolve()
+        self._postgres, self._s3, self._s3_port = postgres, s3, s3_port
+        self._fast_init = fast_init
+        self._role = role
+        self._stopping = stopping or threading.Event()
+        self._mutex = threading.Lock()
+        self._lock = files.Lock(record.lock_path(self._directory))
+        self._servers: list[_Server] = []
+        self._addresses: ServiceAddresses | None = None
+        self._log = log.get("embedded")
+
+    @property
+    def addresses(self) -> ServiceAddresses:
+        """The last addresses; a restart may move the S3 server to another port."""
+        if self._addresses is None:
+            raise RuntimeError("the embedded services were not started")
+        return self._addresses
+
+    @property
+    def owns(self) -> bool:
+        return self._lock.held
+
+    def start(self) -> ServiceAddresses:
+        """Attach to the running servers, or start them.
+
+        Raises:
+            ServiceUnavailable: a server would not start, or the owner runs without it.
+            ZoneError: the directory cannot be used by this user.
+            Stopping: ``stopping`` was set meanwhile.
+
+        """
+        with self._mutex:
+            if self._addresses is not None:
+                return self._addresses
+            files.make_directory(self._directory)
+            for _ in range(int(_ATTACH_SECONDS / 0.05)):
+                if self._take_over() or self._attach():
+                    return self.addresses
+                if self._stopping.wait(0.05):
+                    raise Stopping("The start was given up: we are stopping.")
+        raise self._owner_is_stuck()
+
+    def check(self) -> bool:
+        """Call every second or so; returns True if anything was started or moved.
+
+        Raises:
+            ServiceUnavailable: a server would not start; the next check tries again.
+
+        """
+        with self._mutex:
+            if self._addresses is None:
+                return False
+            if self.owns:
+                return self._restart_the_dead()
+            before = self._addresses
+            return self._take_over() or (self._attach() and self._addresses != before)
+
+    def stop(self) -> None:
+        """Stop the servers if this process owns them, else only forget them."""
+        with self._mutex:
+            self._addresses = None
+            if self.owns:
+                self._let_go()
+                self._log.info("services_stopped", directory=str(self._directory))
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _take_over(self) -> bool:
+        """Become the owner and start the servers, if nobody owns them."""
+        try:
+            if not self._lock.take():
+                return False
+            self._start_servers()
+        except BaseException as error:
+            if self.owns:
+                self._let_go()
+            if isinstance(error, PermissionError):
+                raise files.not_ours(Path(error.filename or self._directory)) from error
+            if isinstance(error, OSError):
+                raise _disk(self._directory, error) from error
+            raise
+        self._log.info("services_started", directory=str(self._directory))
+        return True
+
+    def _start_servers(self) -> None:
+        self._end_orphans()
+        self._servers = self._make_servers()
+        self._write(ready=False)
+        for server in self._servers:
+            server.start()
+        self._addresses = self._describe()
+        self._write(ready=True)
+
+    def _attach(self) -> bool:
+        found = record.running(self._directory)
+        if found is None:
+            return False
+        wanted = record.select(found, postgres=self._postgres, s3=self._s3)
+        self._addresses = wanted
+        return True
+
+    def _restart_the_dead(self) -> bool:
+        dead = [
+            s for s in self._servers if not s.child or s.child.exit_code is not None
+        ]
+        failures: list[DropzoneError] = []
+        for server in dead:
+            code = server.child and server.child.exit_code
+            try:
+                server.start()
+            except ServiceUnavailable as error:
+                failures.append(error)
+            else:
+                self._log.warning(
+                    "service_restarted", service=server.name, exit_code=code
+                )
+        if dead:
+            self._addresses = self._describe()
+            self._write(ready=not failures)
+        if failures:
+            raise failures[0]
+        return bool(dead)
+
+    def _make_servers(self) -> list[_Server]:
+        servers: list[_Server] = []
+        if self._s3:
+            servers.append(
+                S3Server(self._directory, port=self._s3_port, stopping=self._stopping)
+            )
+        if self._postgres:
+            servers.append(
+                PostgresServer(
+                    self._directory, fast_init=self._fast_init, stopping=self._stopping
+                )
+            )
+        return servers
+
+    def _let_go(self) -> None:
+        for server in self._servers:
+            server.ask_to_stop()
+        for server in self._servers:
+            server.finish()
+        self._servers = []
+        known = record.read(self._directory).addresses
+        # Nothing is lost if this fails: the lock tells that nobody owns them.
+        with contextlib.suppress(OSError):
+            record.write(self._directory, Record(addresses=known))
+        self._lock.release()
+
+    def _describe(self) -> ServiceAddresses:
+        addresses = ServiceAddresses()
+        for server in self._servers:
+            addresses = server.add_to(addresses)
+        return addresses
+
+    def _write(self, *, ready: bool) -> None:
+        known = self._addresses or record.read(self._directory).addresses
+        me = Identity.of(os.getpid())
+        children = (server.child for server in self._servers)
+        identities = (child.identity for child in children if child)
+        record.write(
+            self._directory,
+            Record(
+                addresses=known,
+                owner=Owner(me, self._role) if me else None,
+                ready=ready,
+                servers=tuple(identity for identity in identities if identity),
+            ),
+        )
+
+    def _end_orphans(self) -> None:
+        """End servers whose owner and guard were both killed."""
+        for orphan in record.read(self._directory).servers:
+            orphan.end(signal.SIGINT, 20)
+
+    def _owner_is_stuck(self) -> ServiceUnavailable:
+        owner = record.read(self._directory).owner
+        who = f"Process {owner.identity.pid}" if owner else "Another process"
+        return ServiceUnavailable(
+            "postgres" if self._postgres else "s3",
+            f"{who} has been starting the servers in {self._directory} for"
+            f" {_ATTACH_SECONDS:.0f} seconds.",
+            hint="Look at the logs in that directory, or end that process.",
+        )
+
+
+def _disk(directory: Path, error: OSError) -> ServiceUnavailable:
+    return ServiceUnavailable(
+        "disk",
+        f"The embedded servers cannot use {directory}: {error.strerror}.",
+        hint="Free some space there, or name another embedded.directory.",
+    )
