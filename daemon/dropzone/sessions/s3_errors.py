@@ -1,0 +1,114 @@
+"""What S3's errors mean for us: repeat the call, pause the step, or refuse the file."""
+# ruff: noqa: TID251 - this module translates the errors of the S3 driver.
+
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+    ParamValidationError,
+)
+from botocore.exceptions import ConnectionError as DriverConnectionError
+
+from dropzone.errors import (
+    DocumentRejected,
+    DropzoneError,
+    ServiceUnavailable,
+    SourceChanged,
+)
+
+DRIVER_ERRORS = (ClientError, BotoCoreError)
+
+_TRANSIENT = frozenset(
+    {"InternalError", "OperationAborted", "RequestTimeout", "RequestTimeoutException"}
+    | {"ServiceUnavailable", "SlowDown", "Throttling", "ThrottlingException"}
+    | {"ConditionalRequestConflict", "503", "500", "502", "504"}
+)
+_ABSENT = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
+_HINTS = {
+    "AccessDenied": "Give these credentials s3:GetObject, PutObject and ListBucket.",
+    "403": "Check the key pair and its rights with 'dropzone doctor'.",
+    "ExpiredToken": "Renew the credentials with 'dropzone credentials refresh'.",
+    "InvalidAccessKeyId": "Check aws.access_key_id.",
+    "SignatureDoesNotMatch": "Check aws.secret_access_key.",
+    "RequestTimeTooSkewed": "Set this machine's clock.",
+    "NoSuchBucket": "Create the bucket, or set aws.default_bucket.",
+    "404": "Create the bucket, or set aws.default_bucket.",
+    "PermanentRedirect": "Set aws.region to the region of the bucket.",
+    "AuthorizationHeaderMalformed": "Set aws.region to the region of the bucket.",
+    "NoSuchUpload": "The upload is started again.",
+}
+# Refusals that are about this object; all others are about the surroundings.
+_REFUSALS = frozenset(
+    {"EntityTooLarge", "InvalidArgument", "InvalidURI", "KeyTooLongError"}
+    | {"MetadataTooLarge", "InvalidRequest", "NoSuchKey", "InvalidObjectState"}
+)
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether the same call may work in a moment."""
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return (
+            _code(error) in _TRANSIENT
+            or status == HTTPStatus.TOO_MANY_REQUESTS
+            or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        )
+    return isinstance(
+        error, (HTTPClientError, DriverConnectionError, IncompleteReadError)
+    )
+
+
+def is_absent(error: BaseException) -> bool:
+    """Whether S3 said that there is no such thing."""
+    return isinstance(error, ClientError) and _code(error) in _ABSENT
+
+
+def translate(error: Exception, address: str, key: str) -> DropzoneError:
+    """Return the error of ours that says what to do next."""
+    if isinstance(error, NoCredentialsError):
+        return ServiceUnavailable(
+            "s3",
+            "There are no AWS credentials.",
+            hint="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or aws.profile.",
+        )
+    if isinstance(error, ParamValidationError):
+        return DocumentRejected(f"S3 cannot take {key!r}: {error}")
+    if not isinstance(error, ClientError):
+        told = " ".join(str(error).split())
+        return ServiceUnavailable("s3", f"{address} does not answer: {told}")
+    code = _code(error)
+    if code in {"BadDigest", "XAmzContentChecksumMismatch"}:
+        return SourceChanged(f"{key}: S3 received other bytes than were hashed.")
+    told = error.response.get("Error", {}).get("Message") or code
+    if code in _REFUSALS:
+        return DocumentRejected(f"S3 refuses {key!r}: {code}: {told}")
+    return ServiceUnavailable(
+        "s3", f"{address} refuses: {code}: {told}", hint=_HINTS.get(code, "")
+    )
+
+
+def server_time(answer: Mapping[str, Any]) -> float:
+    """Return the server's clock, in epoch seconds, or ours when it does not tell."""
+    stamp = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+    return parsedate_to_datetime(stamp).timestamp() if stamp else time.time()
+
+
+def without_userinfo(url: str) -> str:
+    """Return ``url`` without user name and password."""
+    parts = urlsplit(url)
+    if "@" not in parts.netloc:
+        return url
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))

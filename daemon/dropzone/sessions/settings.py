@@ -1,0 +1,170 @@
+"""What each session needs to know, taken from the settings and the servers we run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import SecretStr
+
+from dropzone.errors import ConfigurationError
+from dropzone.retry import DEFAULT_POLICY, RetryPolicy
+from dropzone.sessions.credentials import AwsCredentials
+from dropzone.settings import Settings
+
+
+class ServiceAddresses(Protocol):
+    """Where the embedded servers listen; used for what the settings do not name."""
+
+    @property
+    def database_url(self) -> str | None: ...
+    @property
+    def s3_endpoint(self) -> str | None: ...
+    @property
+    def s3_access_key(self) -> str | None: ...
+    @property
+    def s3_secret_key(self) -> str | None: ...
+    @property
+    def s3_region(self) -> str: ...
+    @property
+    def s3_bucket(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class S3Settings:
+    """One bucket and the way to it; ``endpoint_url`` None means AWS itself.
+
+    ``concurrency`` is how many threads will call at once. Times are in seconds.
+    """
+
+    bucket: str
+    region: str
+    credentials: AwsCredentials
+    endpoint_url: str | None = None
+    encryption: str = "AES256"
+    kms_key_id: str | None = None
+    concurrency: int = 4
+    connect_timeout: float = 3.0
+    read_timeout: float = 60.0
+    retry: RetryPolicy = DEFAULT_POLICY
+
+
+@dataclass(frozen=True)
+class PostgresSettings:
+    """One database; ``url`` wins over the single parts. Times are in seconds."""
+
+    url: SecretStr | None = None
+    host: str | None = None
+    port: int = 5432
+    database: str = "postgres"
+    user: str = "postgres"
+    password: SecretStr | None = None
+    ssl_mode: str = "prefer"
+    connection_timeout: int = 5
+    statement_timeout: float = 60.0
+    pool_size: int = 8
+    retry: RetryPolicy = DEFAULT_POLICY
+
+
+@dataclass(frozen=True)
+class MlflowSettings:
+    """One tracking store; without ``tracking_uri`` a file below ``directory``.
+
+    ``artifact_root`` is where a new experiment keeps its files; None leaves that to
+    the tracking server. ``timeout`` is in seconds and holds for each request.
+    """
+
+    directory: Path
+    tracking_uri: str | None = None
+    artifact_root: str | None = None
+    experiment_name: str = "dropzone"
+    timeout: float = 10.0
+    retry: RetryPolicy = DEFAULT_POLICY
+
+
+def s3_settings(settings: Settings, addresses: ServiceAddresses | None) -> S3Settings:
+    """Return the way to S3: the settings, or the embedded server."""
+    aws = settings.aws
+    retry = RetryPolicy(seconds=settings.retry.call_seconds)
+    threads = settings.executor.uploads
+    if settings.embeds_s3:
+        own = _running(addresses)
+        return S3Settings(
+            bucket=own.s3_bucket,
+            region=own.s3_region,
+            credentials=AwsCredentials.embedded(
+                _known(own.s3_access_key), _known(own.s3_secret_key)
+            ),
+            endpoint_url=_known(own.s3_endpoint),
+            encryption=aws.encryption,
+            concurrency=threads,
+            retry=retry,
+        )
+    return S3Settings(
+        bucket=aws.default_bucket or "dropzone",
+        region=aws.region,
+        credentials=AwsCredentials.configured(
+            aws.access_key_id, aws.secret_access_key, aws.profile
+        ),
+        endpoint_url=aws.endpoint_url,
+        encryption=aws.encryption,
+        kms_key_id=aws.kms_key_id,
+        concurrency=threads,
+        connect_timeout=aws.connect_timeout_seconds,
+        read_timeout=aws.read_timeout_seconds,
+        retry=retry,
+    )
+
+
+def postgres_settings(
+    settings: Settings, addresses: ServiceAddresses | None
+) -> PostgresSettings:
+    """Return the way to Postgres: the settings, or the embedded server."""
+    named = settings.postgres
+    url = named.url
+    if settings.embeds_postgres:
+        url = SecretStr(_known(_running(addresses).database_url))
+    return PostgresSettings(
+        url=url,
+        host=named.host,
+        port=named.port,
+        database=named.database,
+        user=named.user,
+        password=named.password,
+        ssl_mode=named.ssl_mode,
+        connection_timeout=named.connection_timeout,
+        statement_timeout=named.statement_timeout_seconds,
+        pool_size=named.pool_size,
+        retry=RetryPolicy(seconds=settings.retry.call_seconds),
+    )
+
+
+def mlflow_settings(settings: Settings) -> MlflowSettings:
+    """Return the way to MLflow: the settings, or a file in the first zone's state."""
+    named = settings.mlflow
+    return MlflowSettings(
+        directory=settings.mlflow_directory,
+        tracking_uri=named.tracking_uri,
+        artifact_root=named.artifact_root,
+        experiment_name=named.experiment_name,
+        timeout=named.timeout_seconds,
+        retry=RetryPolicy(seconds=settings.retry.call_seconds),
+    )
+
+
+def _running(addresses: ServiceAddresses | None) -> ServiceAddresses:
+    if addresses is None:
+        raise _not_running()
+    return addresses
+
+
+def _known(value: str | None) -> str:
+    if value is None:
+        raise _not_running()
+    return value
+
+
+def _not_running() -> ConfigurationError:
+    return ConfigurationError(
+        "No Postgres or no S3 is named, and the embedded one is not running.",
+        hint="Run 'dropzone services up', or name your own in config.yaml.",
+    )
