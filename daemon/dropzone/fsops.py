@@ -53,14 +53,15 @@ def open_directory(parent: int, parts: bytes) -> int:
     return fd
 
 
-def make_directories(parent: int, parts: bytes, mode: int) -> int:
-    """Make what is missing of a relative directory, durably, and open it."""
+def make_directories(parent: int, parts: bytes, mode: int, *, sync: bool = True) -> int:
+    """Make what is missing of a relative directory, and open it."""
     fd = os.dup(parent)
     try:
         for name in parts.split(b"/") if parts else ():
             try:
                 os.mkdir(name, mode, dir_fd=fd)
-                os.fsync(fd)
+                if sync:
+                    os.fsync(fd)
             except FileExistsError:
                 pass
             deeper = os.open(name, DIRECTORY, dir_fd=fd)

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import threading
 from pathlib import Path
 
 from dropzone import fsops
@@ -68,18 +69,29 @@ def _make(root: Path, fds: dict[str, int]) -> None:
 
 def _hold(root: Path, state: int) -> int:
     lock = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=state)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not _lock(lock):
         holder = _pid_in(lock)
         os.close(lock)
         raise ZoneError(
             f"Another daemon (process {holder or 'unknown'}) serves {root}.",
             hint="Stop it first, or give this one another zone.",
-        ) from None
+        )
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     return lock
+
+
+def _lock(fd: int) -> bool:
+    # `dropzone status` holds the lock, shared, for the moment it looks: try again.
+    pause = threading.Event()
+    for _ in range(10):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pause.wait(0.05)
+        else:
+            return True
+    return False
 
 
 def _pid_in(lock: int) -> int | None:

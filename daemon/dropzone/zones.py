@@ -21,7 +21,8 @@ from dropzone.text import display
 DEPTH_MAX = 100
 # From this many files on, one sync of the volume is cheaper than one for each file.
 _SYNC_TOGETHER = 8
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+# What the disk says when no file can be written, whichever it is.
+DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +95,14 @@ class ZoneFolders:
 
     # Looking
 
-    def walk(self, ignores: Callable[[bytes], bool]) -> Iterator[Entry | Unreadable]:
-        """Yield what lies in ``input/``, folder by folder, following no link.
+    def walk(
+        self, ignores: Callable[[bytes], bool], start: bytes = b""
+    ) -> Iterator[Entry | Unreadable]:
+        """Yield what lies in ``input/`` (below ``start``), following no link.
 
         Names for which ``ignores`` is true are skipped, folders with all they hold.
         """
-        stack = [b""]
+        stack = [start]
         while stack:
             folder = stack.pop()
             try:
@@ -141,32 +144,17 @@ class ZoneFolders:
 
     # Claiming
 
-    def claim(self, claims: Sequence[Claim]) -> list[Claim | OSError]:
-        """Move files from ``input/`` to ``state/work/JOB/``, all durably on disk.
+    def claim(self, claim: Claim) -> Signature:
+        """Rename a file from ``input/`` to ``state/work/JOB/``; not yet durable.
 
-        Returns, for each, the claim (with its signature in the new place) or the
-        OSError that kept it in ``input/``: FileNotFoundError when it is gone,
-        BlockingIOError when it changed or is being written.
+        Returns how it looks in its new place; see ``sync_claims``.
 
         Raises:
-            ServiceUnavailable: the disk is full or failing (``disk``).
+            FileNotFoundError: it is gone.
+            BlockingIOError: it changed, or somebody writes to it.
+            OSError: it cannot be taken.
 
         """
-        together = len(claims) > _SYNC_TOGETHER
-        results: list[Claim | OSError] = []
-        for claim in claims:
-            try:
-                results.append(self._claim(claim, sync=not together))
-            except OSError as error:
-                if error.errno in _NO_SPACE:
-                    raise _disk(error) from error
-                results.append(error)
-        if together:
-            with _disk_errors():
-                fsops.sync_volume(self._fds["state"])
-        return results
-
-    def _claim(self, claim: Claim, *, sync: bool) -> Claim:
         parent, name = os.path.split(claim.path)
         with contextlib.ExitStack() as stack:
             source = fsops.open_directory(self._fds["input"], parent)
@@ -178,18 +166,47 @@ class ZoneFolders:
             if fsops.lease(file) is Lease.BUSY:
                 raise BlockingIOError(errno.EAGAIN, "is open for writing")
             try:
-                target = fsops.make_directories(
-                    self._fds["work"], _in_work(claim.job_id, parent), 0o700
-                )
+                folder = _in_work(claim.job_id, parent)
+                work = self._fds["work"]
+                target = fsops.make_directories(work, folder, 0o700, sync=False)
                 stack.callback(os.close, target)
-                moved = self._take(source, name, target, claim.signature)
+                return self._take(source, name, target, claim.signature)
             except OSError:
                 self._drop_job_folder(claim.job_id)
                 raise
-            if sync:
-                for fd in (file, target, source):
-                    os.fsync(fd)
-            return Claim(claim.job_id, claim.path, moved)
+
+    def sync_claims(self, claims: Sequence[Claim]) -> None:
+        """Make claimed files durable: their data, and the folders on both sides.
+
+        Raises:
+            ServiceUnavailable: the disk is full or failing (``disk``).
+
+        """
+        with _disk_errors():
+            if len(claims) > _SYNC_TOGETHER:
+                fsops.sync_volume(self._fds["state"])
+                return
+            for claim in claims:
+                parent, name = os.path.split(claim.path)
+                self._sync_up(_in_work(claim.job_id, parent), name)
+                with contextlib.suppress(FileNotFoundError):
+                    source = fsops.open_directory(self._fds["input"], parent)
+                    with fsops.opened(source):
+                        os.fsync(source)
+
+    def _sync_up(self, folder: bytes, name: bytes) -> None:
+        """Sync a file of ``state/work`` and every folder above it."""
+        while folder:
+            fd = fsops.open_directory(self._fds["work"], folder)
+            with fsops.opened(fd):
+                if name:
+                    # The producer may never have flushed its data.
+                    with fsops.opened(fsops.open_plain(fd, name)) as file:
+                        os.fsync(file)
+                    name = b""
+                os.fsync(fd)
+            folder = os.path.dirname(folder)
+        os.fsync(self._fds["work"])
 
     def _take(
         self, source: int, name: bytes, target: int, expected: Signature
@@ -348,11 +365,6 @@ class ZoneFolders:
         """Remove the folder of a job that holds no file."""
         self._drop_job_folder(job_id)
 
-    def sync_work(self) -> None:
-        """Make the contents of ``state/work`` durable as they are."""
-        with _disk_errors():
-            fsops.sync_volume(self._fds["work"])
-
     def free_bytes(self) -> int:
         """Return how much a user of the zone's disk may still write."""
         status = os.fstatvfs(self._fds["state"])
@@ -402,7 +414,8 @@ def _entry(path: bytes, status: os.stat_result) -> Entry:
     return Entry(path, status.st_mode, status.st_nlink, fsops.signature_of(status))
 
 
-def _disk(error: OSError) -> ServiceUnavailable:
+def disk_fault(error: OSError) -> ServiceUnavailable:
+    """Return the error that pauses a step until the disk takes files again."""
     return ServiceUnavailable(
         "disk",
         f"The zone's disk refuses work: {error.strerror}.",
@@ -415,4 +428,4 @@ def _disk_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _disk(error) from error
+        raise disk_fault(error) from error

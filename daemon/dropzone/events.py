@@ -1,0 +1,132 @@
+"""File system events as hints: they wake the scan, they never replace it.
+
+watchdog loses events in bursts and never says so to its handler, so this module adds
+what it leaves out: a word when the kernel's queue overflowed, and whether it is alive.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from watchdog.events import FileMovedEvent, FileSystemEvent, FileSystemEventHandler
+from watchdog.observers.api import BaseObserver
+from watchdog.observers.inotify import InotifyFullEmitter
+from watchdog.observers.inotify_c import InotifyConstants, InotifyFD, Mask
+
+from dropzone import log
+
+
+class Events:
+    """Watches one folder tree and calls back from a thread of its own."""
+
+    def __init__(
+        self,
+        root: Path,
+        on_file: Callable[[bytes, bool], None],
+        on_folder: Callable[[bytes], None],
+        on_overflow: Callable[[], None],
+    ) -> None:
+        """``on_file`` gets a relative path, and whether it came by a rename."""
+        self._root = root
+        self._handler = _Handler(os.fsencode(root), on_file, on_folder)
+        self._on_overflow = on_overflow
+        self._observer: _Observer | None = None
+        self._log = log.get("events")
+
+    def start(self) -> str | None:
+        """Begin to watch; return why that cannot be, or None when it works."""
+        observer = _Observer(self._on_overflow)
+        try:
+            observer.schedule(self._handler, str(self._root), recursive=True)
+            observer.start()
+        except OSError as error:
+            observer.stop()
+            self._log.warning("no file events", reason=error.strerror)
+            return error.strerror or str(error)
+        self._observer = observer
+        return None
+
+    @property
+    def alive(self) -> bool:
+        """True while events can come."""
+        observer = self._observer
+        return (
+            observer is not None
+            and observer.is_alive()
+            and all(emitter.is_alive() for emitter in observer.emitters)
+        )
+
+    def stop(self) -> None:
+        if self._observer is not None:
+            self._observer.stop()
+            self._observer.join(2.0)
+            self._observer = None
+
+
+class _Emitter(InotifyFullEmitter):
+    """Asks for arrivals only.
+
+    Departures are left out because watchdog holds each back for half a second, and
+    what came after it too; our own claims are departures.
+    """
+
+    on_overflow: Callable[[], None] = staticmethod(lambda: None)
+
+    def get_event_mask_from_filter(self) -> Mask:
+        return Mask(
+            InotifyConstants.IN_CREATE
+            | InotifyConstants.IN_CLOSE_WRITE
+            | InotifyConstants.IN_MOVED_TO
+            | InotifyConstants.IN_DELETE_SELF
+        )
+
+    def on_thread_start(self) -> None:
+        super().on_thread_start()
+        group = self._inotify
+        if group is None:
+            return
+        rebuild = group.on_queue_overflow
+
+        def overflowed() -> None:
+            rebuild()
+            self.on_overflow()
+
+        group.on_queue_overflow = overflowed  # type: ignore[method-assign]
+
+
+class _Observer(BaseObserver):
+    def __init__(self, on_overflow: Callable[[], None]) -> None:
+        self._inotify_fd = InotifyFD()
+        self._inotify_fd.start()
+        emitter = type(
+            "_Emitter", (_Emitter,), {"on_overflow": staticmethod(on_overflow)}
+        )
+        super().__init__(emitter, inotify_fd=self._inotify_fd)
+
+    def on_thread_stop(self) -> None:
+        super().on_thread_stop()
+        self._inotify_fd.stop()
+        self._inotify_fd.join()
+
+
+class _Handler(FileSystemEventHandler):
+    def __init__(
+        self,
+        root: bytes,
+        on_file: Callable[[bytes, bool], None],
+        on_folder: Callable[[bytes], None],
+    ) -> None:
+        self._root = root
+        self._on_file = on_file
+        self._on_folder = on_folder
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        moved = isinstance(event, FileMovedEvent)
+        path = os.fsencode(event.dest_path or event.src_path)
+        if not path.startswith(self._root + b"/"):
+            return
+        relative = path[len(self._root) + 1 :]
+        if not event.is_directory:
+            self._on_file(relative, moved)
+        elif event.event_type in {"created", "moved"}:
+            self._on_folder(relative)

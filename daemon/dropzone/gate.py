@@ -1,0 +1,124 @@
+"""Pauses a step while its surroundings are at fault, probes, and lets it go on."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from dropzone import log
+from dropzone.errors import DropzoneError, ServiceUnavailable, Stopping
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Why a step stands still: since when (epoch), what is wrong, what to do."""
+
+    step: str
+    service: str
+    since: float
+    reason: str
+    hint: str
+    next_probe: float
+
+
+class Gate:
+    """Shared by the threads of one step. While it is closed, one of them probes."""
+
+    def __init__(
+        self,
+        step: str,
+        stop: threading.Event,
+        probes: dict[str, Callable[[], object]],
+        *,
+        first_pause: float = 1.0,
+        longest_pause: float = 30.0,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``probes`` maps a service to a call that raises while it is at fault."""
+        self._step = step
+        self._stop = stop
+        self._probes = probes
+        self._first = first_pause
+        self._longest = longest_pause
+        self._changed = changed
+        self._probing = threading.Lock()
+        self._pause: Pause | None = None
+        self._log = log.get("gate").bind(step=step)
+
+    @property
+    def pause(self) -> Pause | None:
+        return self._pause
+
+    def call(self, work: Callable[[], T]) -> T:
+        """Do ``work``; on ServiceUnavailable wait until a probe succeeds, and repeat.
+
+        The work must be one that may run twice.
+
+        Raises:
+            Stopping: the daemon stops while the step is paused.
+
+        """
+        while True:
+            self.wait()
+            try:
+                return work()
+            except ServiceUnavailable as error:
+                self._close(error)
+
+    def wait(self) -> None:
+        """Return when the step may go on.
+
+        Raises:
+            Stopping: the daemon stops.
+
+        """
+        pause = self._first
+        while (current := self._pause) is not None:
+            self._wait_until(current.next_probe)
+            with self._probing:
+                if self._pause is not current:
+                    continue
+                pause = min(pause * 2, self._longest)
+                self._probe(current, pause)
+        if self._stop.is_set():
+            raise Stopping("The daemon is stopping.")
+
+    def _wait_until(self, moment: float) -> None:
+        if self._stop.wait(max(0.0, moment - time.time())):
+            raise Stopping("The daemon is stopping.")
+
+    def _probe(self, current: Pause, pause: float) -> None:
+        try:
+            self._probes[current.service]()
+        except DropzoneError as error:
+            self._set(
+                Pause(
+                    current.step, current.service, current.since, error.message,
+                    error.hint, time.time() + pause,
+                )
+            )  # fmt: skip
+            return
+        self._set(None)
+        self._log.info("resumed", paused_seconds=round(time.time() - current.since, 1))
+
+    def _close(self, error: ServiceUnavailable) -> None:
+        with self._probing:
+            if self._pause is not None:
+                return
+            now = time.time()
+            self._set(
+                Pause(
+                    self._step, error.service, now, error.message, error.hint,
+                    now + self._first,
+                )
+            )  # fmt: skip
+        self._log.warning(
+            "paused", service=error.service, reason=error.message, hint=error.hint
+        )
+
+    def _set(self, pause: Pause | None) -> None:
+        self._pause = pause
+        self._changed()

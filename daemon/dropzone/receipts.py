@@ -1,0 +1,178 @@
+"""Receipts: one line for each finished job, append-only, each chained to the last.
+
+A line is a JSON object; ``chain`` is the SHA-256 of the former line's ``chain`` and
+this line without it. Files are ``state/receipts/YYYY-MM.jsonl``. The chain runs on
+from file to file, so that a line that is changed, removed or added in the middle shows.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dropzone import fsops
+from dropzone.errors import ServiceUnavailable, ZoneError
+
+GENESIS = "0" * 64
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """The end of what is known of the receipts: file, offset in bytes, chain."""
+
+    file: str
+    offset: int
+    chain: str
+
+    def dump(self) -> str:
+        return json.dumps([self.file, self.offset, self.chain])
+
+    @classmethod
+    def load(cls, text: str | None) -> "Position":
+        if text is None:
+            return cls("", 0, GENESIS)
+        return cls(*json.loads(text))
+
+
+class Receipts:
+    """The receipts of a zone. One writer at a time: the zone's lock sees to it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir(mode=0o750, parents=True, exist_ok=True)
+        self._directory_fd = os.open(directory, fsops.DIRECTORY)
+        self._fd: int | None = None
+        self._end = Position("", 0, GENESIS)
+
+    def close(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+        os.close(self._directory_fd)
+
+    @property
+    def end(self) -> Position:
+        """Where the next receipt goes; valid after ``recover``."""
+        return self._end
+
+    def recover(self, known: Position) -> list[dict[str, Any]]:
+        """Return the receipts behind ``known``, and make ready to append.
+
+        A torn last line is cut off: its append never returned, so nobody relied on it.
+
+        Raises:
+            ZoneError: the receipts do not continue where ``known`` ends.
+
+        """
+        found: list[dict[str, Any]] = []
+        position = known
+        for name in self._files():
+            if name < known.file:
+                continue
+            start = known.offset if name == known.file else 0
+            position = Position(name, start, position.chain)
+            for line in self._whole_lines(name, start):
+                receipt = _checked(line, position)
+                position = Position(name, position.offset + len(line), receipt["chain"])
+                found.append(receipt)
+        self._end = position
+        if position.file:
+            self._open(position.file)
+            self._cut()
+        return found
+
+    def append(self, receipts: Sequence[Mapping[str, Any]], month: str) -> Position:
+        """Write receipts durably and return the new end. ``month`` is YYYY-MM.
+
+        Raises:
+            ServiceUnavailable: the disk does not take them (``disk``); none is written.
+
+        """
+        name = max(f"{month}.jsonl", self._end.file)
+        try:
+            if name != self._end.file:
+                self._open(name)
+                self._end = Position(name, 0, self._end.chain)
+            lines, chain = _chained(receipts, self._end.chain)
+            self._write(lines)
+        except OSError as error:
+            self._cut()
+            raise ServiceUnavailable(
+                "disk",
+                f"Receipts cannot be written: {error.strerror}.",
+                hint="Free space on the zone's disk, or mend its rights.",
+            ) from error
+        self._end = Position(name, self._end.offset + len(lines), chain)
+        return self._end
+
+    def _write(self, lines: bytes) -> None:
+        fd = self._opened()
+        done = 0
+        while done < len(lines):
+            done += os.write(fd, lines[done:])
+        os.fsync(fd)
+
+    def _open(self, name: str) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._fd = os.open(name, flags, 0o640, dir_fd=self._directory_fd)
+        os.fsync(self._directory_fd)
+
+    def _opened(self) -> int:
+        if self._fd is None:
+            raise ZoneError("The receipts were not recovered before writing.")
+        return self._fd
+
+    def _cut(self) -> None:
+        if self._fd is not None and os.fstat(self._fd).st_size > self._end.offset:
+            os.ftruncate(self._fd, self._end.offset)
+            os.fsync(self._fd)
+
+    def _files(self) -> list[str]:
+        names = os.listdir(self._directory_fd)
+        return sorted(name for name in names if name.endswith(".jsonl"))
+
+    def _whole_lines(self, name: str, start: int) -> Iterator[bytes]:
+        with (self._directory / name).open("rb") as file:
+            file.seek(start)
+            for line in file:
+                if line.endswith(b"\n"):
+                    yield line
+
+
+def _chained(receipts: Sequence[Mapping[str, Any]], chain: str) -> tuple[bytes, str]:
+    lines = []
+    for receipt in receipts:
+        body = json.dumps(receipt, ensure_ascii=True, sort_keys=True)
+        chain = link(chain, body)
+        lines.append(body[:-1] + f', "chain": "{chain}"}}\n')
+    return "".join(lines).encode("ascii"), chain
+
+
+def link(chain: str, body: str) -> str:
+    """Return the chain value of a receipt whose JSON without ``chain`` is ``body``."""
+    return hashlib.sha256(f"{chain}\n{body}".encode("ascii")).hexdigest()
+
+
+def _checked(line: bytes, position: Position) -> dict[str, Any]:
+    try:
+        receipt: dict[str, Any] = json.loads(line)
+        chain = receipt["chain"]
+        body = line.decode("ascii")[: -len(f', "chain": "{chain}"}}\n')] + "}"
+    except (ValueError, KeyError) as error:
+        raise _broken(position) from error
+    if link(position.chain, body) != chain:
+        raise _broken(position)
+    return receipt
+
+
+def _broken(position: Position) -> ZoneError:
+    return ZoneError(
+        f"The receipts in {position.file} were changed at byte {position.offset}: "
+        "the line there does not continue the chain.",
+        hint="Restore the file from a backup, then start again.",
+    )

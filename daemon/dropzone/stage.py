@@ -1,0 +1,141 @@
+"""A step's threads and the queue before them."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+
+from dropzone import log
+from dropzone.errors import Stopping
+from dropzone.journal import Journal
+from dropzone.models import Job, Status
+
+
+class Inbox:
+    """Jobs that wait for a step. What does not fit stays in the journal until it does.
+
+    A job counts as active from ``put`` to ``release``, so that it is neither queued
+    twice nor read back from the journal while somebody works on it.
+    """
+
+    def __init__(self, journal: Journal, status: Status, capacity: int) -> None:
+        self._journal = journal
+        self._status = status
+        self._capacity = capacity
+        self._queue: deque[Job] = deque()
+        self._active: set[str] = set()
+        self._overflowed = False
+        self._changed = threading.Condition()
+        self._refilling = threading.Lock()
+
+    def put(self, jobs: Iterable[Job]) -> None:
+        with self._changed:
+            for job in jobs:
+                if job.id in self._active:
+                    continue
+                if len(self._active) >= self._capacity:
+                    self._overflowed = True
+                    continue
+                self._active.add(job.id)
+                self._queue.append(job)
+            self._changed.notify_all()
+
+    def take(self, most: int, stop: threading.Event) -> list[Job]:
+        """Return one job or more; an empty list when the daemon stops."""
+        while not stop.is_set():
+            with self._changed:
+                if not self._queue and not self._overflowed:
+                    self._changed.wait(1.0)
+                if self._queue:
+                    count = min(most, len(self._queue))
+                    return [self._queue.popleft() for _ in range(count)]
+            self._refill()
+        return []
+
+    def release(self, jobs: Iterable[Job]) -> None:
+        """Count these jobs as done here: they moved on, or wait in the journal."""
+        with self._changed:
+            self._active.difference_update(job.id for job in jobs)
+
+    def wake(self) -> None:
+        """Let waiting threads look at the stop event."""
+        with self._changed:
+            self._changed.notify_all()
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._active) or self._overflowed
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def _refill(self) -> None:
+        with self._refilling:
+            with self._changed:
+                if not self._overflowed or self._queue:
+                    return
+                self._overflowed = False
+                # What is active now may have moved on before it is read below.
+                active = set(self._active)
+            limit = len(active) + self._capacity
+            jobs = self._journal.with_status(self._status, limit)
+            self.put(job for job in jobs if job.id not in active)
+            if len(jobs) == limit:
+                with self._changed:
+                    self._overflowed = True
+
+
+class Stage:
+    """Threads that take jobs from an inbox and work on them until the stop event."""
+
+    def __init__(
+        self,
+        name: str,
+        inbox: Inbox,
+        work: Callable[[list[Job]], None],
+        stop: threading.Event,
+        *,
+        threads: int = 1,
+        most: int = 64,
+    ) -> None:
+        self.name = name
+        self._inbox = inbox
+        self._work = work
+        self._stop = stop
+        self._most = most
+        self._log = log.get(name)
+        self._threads = [
+            threading.Thread(target=self._run, name=f"{name}-{number}", daemon=True)
+            for number in range(threads)
+        ]
+        #: Set when a thread met an error that nobody foresaw; the daemon ends on it.
+        self.broken: Future[None] = Future()
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def join(self, seconds: float) -> bool:
+        """Wait for the threads; return False if one is still working."""
+        self._inbox.wake()
+        for thread in self._threads:
+            thread.join(seconds)
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            # Several threads share what waits; one alone takes it in groups.
+            share = max(1, len(self._inbox) // len(self._threads))
+            jobs = self._inbox.take(min(self._most, share), self._stop)
+            if not jobs:
+                continue
+            try:
+                self._work(jobs)
+            except Stopping:
+                return
+            except Exception as error:  # noqa: BLE001 told to the daemon, which ends
+                # A loop never dies quietly: bring the process down, restart recovers.
+                self._log.exception("step failed", jobs=[job.id for job in jobs])
+                if not self.broken.done():
+                    self.broken.set_exception(error)
+                return

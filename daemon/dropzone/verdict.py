@@ -1,0 +1,72 @@
+"""What an error means for a job. Pure: a decision is a value, others act on it."""
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from dropzone.errors import DocumentRejected, DropzoneError, ParserDied, SourceChanged
+from dropzone.models import Job, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How often a job may be tried, and the pauses between, in seconds."""
+
+    unknown_attempts: int = 5
+    parser_deaths: int = 3
+    first_pause: float = 1.0
+    longest_pause: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Try the job again from ``resume`` after ``seconds``."""
+
+    resume: Status
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """Move the file to ``failed/`` with this sentence and what to do about it."""
+
+    reason: str
+    hint: str
+
+
+def judge(job: Job, error: Exception, limits: Limits) -> Again | Fail:
+    """Return what to do with a job whose step raised ``error``.
+
+    ``job.attempts`` counts this attempt already.
+    """
+    if isinstance(error, DocumentRejected):
+        return Fail(error.message, error.hint)
+    hint = error.hint if isinstance(error, DropzoneError) else ""
+    most = limits.unknown_attempts
+    if isinstance(error, ParserDied):
+        most = limits.parser_deaths
+    resume = Status.CLAIMED if isinstance(error, SourceChanged) else job.status
+    if job.attempts >= most:
+        times = f"tried {job.attempts} times" if job.attempts > 1 else "tried once"
+        return Fail(f"{describe(error)} ({times})", hint or _LOOK)
+    pause = min(limits.first_pause * 2 ** (job.attempts - 1), limits.longest_pause)
+    return Again(resume, pause * random.uniform(0.75, 1.25))  # noqa: S311 jitter
+
+
+def describe(error: Exception) -> str:
+    """Return the error as a sentence; one of ours is a sentence already."""
+    if isinstance(error, DropzoneError):
+        return error.message
+    return f"Unexpected {type(error).__name__}: {error}"
+
+
+def failure_notes(step: str, error: Exception) -> dict[str, Any]:
+    """Return the columns of the journal that tell what went wrong."""
+    return {
+        "error_step": step,
+        "error_class": type(error).__name__,
+        "error_message": describe(error)[:2000],
+    }
+
+
+_LOOK = "See the daemon's log for this job, then: dropzone retry JOB."

@@ -1,0 +1,335 @@
+"""Finds files in ``input/`` and claims those that are complete.
+
+The scan is the truth; events only tell where to look before the next one.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from dropzone import log
+from dropzone.errors import Stopping
+from dropzone.events import Events
+from dropzone.gate import Gate
+from dropzone.intake import CLAIM_TOGETHER, Intake, obstacle
+from dropzone.journal import Finding, Journal
+from dropzone.readiness import (
+    Lease,
+    NameFilter,
+    Ready,
+    Rules,
+    Sighting,
+    decide,
+    refusal,
+    sight,
+)
+from dropzone.zones import Entry, Unreadable, ZoneFolders
+
+# Beyond this many hints a scan is cheaper than following each.
+_MOST_HINTS = 5_000
+# A scan may take this share of the time.
+_SCAN_SHARE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Whether to use file events, and the seconds between scans with and without."""
+
+    events: bool = True
+    scan: float = 30.0
+    poll: float = 5.0
+
+
+@dataclass(slots=True)
+class _Waiting:
+    sighting: Sighting
+    until: float
+    busy: bool
+
+
+@dataclass(slots=True)
+class _Hints:
+    """What the event thread left for the watcher; guarded by ``lock``."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    files: dict[bytes, bool] = field(default_factory=dict)
+    folders: set[bytes] = field(default_factory=set)
+    scan: bool = True
+
+
+class Watcher:
+    """One thread for one zone."""
+
+    def __init__(
+        self,
+        folders: ZoneFolders,
+        journal: Journal,
+        intake: Intake,
+        gate: Gate,
+        *,
+        rules: Rules,
+        timing: Timing,
+        stop: threading.Event,
+        broken: Callable[[BaseException], None],
+    ) -> None:
+        self._folders = folders
+        self._journal = journal
+        self._intake = intake
+        self._gate = gate
+        self._rules = rules
+        self._timing = timing
+        self._stop = stop
+        self._broken = broken
+        self._filter = NameFilter(rules.ignore)
+        self._hints = _Hints()
+        self._wake = threading.Event()
+        self._waiting: dict[bytes, _Waiting] = {}
+        self._findings = {found.path: found for found in journal.findings()}
+        self._events = (
+            Events(
+                folders.root / "input", self._on_file, self._on_folder, self._on_loss
+            )
+            if timing.events
+            else None
+        )
+        self._events_missing = (
+            "" if timing.events else "switched off in the configuration"
+        )
+        self._next_scan = 0.0
+        self.scans = 0
+        self.losses = 0
+        self.scan_seconds = 0.0
+        self._log = log.get("watcher")
+        self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
+
+    def start(self) -> None:
+        self._start_events()
+        self._thread.start()
+
+    def join(self, seconds: float) -> bool:
+        """Stop events and wait for the thread; the stop event must be set."""
+        self._wake.set()
+        if self._events is not None:
+            self._events.stop()
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def report(self) -> dict[str, object]:
+        """Return how the watcher is doing, for ``status``."""
+        return {
+            "mode": "events" if self._has_events else "polling",
+            "without_events_because": self._events_missing,
+            "scans": self.scans,
+            "last_scan_seconds": round(self.scan_seconds, 4),
+            "event_losses": self.losses,
+            "settling": len(self._waiting),
+            "being_written": sum(w.busy for w in self._waiting.values()),
+        }
+
+    @property
+    def settled(self) -> bool:
+        """True after a scan, when every file is claimed, refused, or being written."""
+        with self._hints.lock:
+            hinted = self._hints.files or self._hints.folders or self._hints.scan
+        return (
+            self.scans > 0
+            and not hinted
+            and all(waiting.busy for waiting in self._waiting.values())
+        )
+
+    @property
+    def _has_events(self) -> bool:
+        return self._events is not None and self._events.alive
+
+    # Called by the event thread
+
+    def _on_file(self, path: bytes, arrived: bool) -> None:
+        with self._hints.lock:
+            if len(self._hints.files) >= _MOST_HINTS:
+                self._hints.scan = True
+            else:
+                self._hints.files[path] = arrived or self._hints.files.get(path, False)
+        self._wake.set()
+
+    def _on_folder(self, path: bytes) -> None:
+        with self._hints.lock:
+            self._hints.folders.add(path)
+        self._wake.set()
+
+    def _on_loss(self) -> None:
+        self.losses += 1
+        self._log.warning("events were lost; scanning", losses=self.losses)
+        with self._hints.lock:
+            self._hints.scan = True
+        self._wake.set()
+
+    # The watcher's own thread
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._round()
+            except Stopping:
+                return
+            except Exception as error:  # noqa: BLE001 told to the daemon, which ends
+                self._log.exception("watcher failed")
+                self._broken(error)
+                return
+            self._wake.wait(max(0.0, self._next_look() - time.monotonic()))
+            self._wake.clear()
+
+    def _round(self) -> None:
+        with self._hints.lock:
+            files, self._hints.files = self._hints.files, {}
+            folders, self._hints.folders = self._hints.folders, set()
+            scan, self._hints.scan = self._hints.scan, False
+        if scan or time.monotonic() >= self._next_scan:
+            self._scan()
+            self._follow(files, only_arrived=True)
+        else:
+            self._follow(files)
+            for folder in folders:
+                self._consider_all(self._folders.walk(self._filter.ignores, folder))
+            self._look_again()
+
+    def _scan(self) -> None:
+        begun = time.monotonic()
+        seen: set[bytes] = set()
+        found: dict[bytes, Finding] = {}
+        self._consider_all(self._folders.walk(self._filter.ignores), seen, found)
+        for path in self._waiting.keys() - seen:
+            del self._waiting[path]
+        gone = self._findings.keys() - found.keys()
+        self._record((), gone)
+        self.scan_seconds = time.monotonic() - begun
+        if not self._has_events:
+            self._start_events()
+        pause = self._timing.scan if self._has_events else self._timing.poll
+        self._next_scan = begun + max(pause, self.scan_seconds / _SCAN_SHARE)
+        self.scans += 1
+
+    def _start_events(self) -> None:
+        if self._events is not None:
+            self._events.stop()
+            self._events_missing = self._events.start() or ""
+
+    def _follow(self, files: dict[bytes, bool], *, only_arrived: bool = False) -> None:
+        looked = (
+            (self._folders.look(path), arrived)
+            for path, arrived in files.items()
+            if (arrived or not only_arrived)
+            and not any(self._filter.ignores(part) for part in path.split(b"/"))
+        )
+        entries = [(entry, arrived) for entry, arrived in looked if entry is not None]
+        self._claim_ready(self._consider(entry, arrived=a) for entry, a in entries)
+
+    def _look_again(self) -> None:
+        now = time.monotonic()
+        due = [path for path, w in self._waiting.items() if w.until <= now]
+        for path in due:
+            if self._folders.look(path) is None:
+                del self._waiting[path]
+        self._follow(dict.fromkeys(due, False))
+
+    def _consider_all(
+        self,
+        entries: Iterable[Entry | Unreadable],
+        seen: set[bytes] | None = None,
+        found: dict[bytes, Finding] | None = None,
+    ) -> None:
+        def ready() -> Iterable[Entry | Finding | None]:
+            for entry in entries:
+                if self._stop.is_set():
+                    raise Stopping("The daemon is stopping.")
+                if isinstance(entry, Unreadable):
+                    result: Entry | Finding | None = Finding(
+                        entry.path,
+                        f"cannot be looked into: {entry.reason}",
+                        "Give the daemon's user read and search rights on the folder.",
+                    )
+                else:
+                    result = self._consider(entry)
+                    if seen is not None:
+                        seen.add(entry.path)
+                if found is not None and isinstance(result, Finding):
+                    found[result.path] = result
+                yield result
+
+        self._claim_ready(ready())
+
+    def _consider(
+        self, entry: Entry, *, arrived: bool = False
+    ) -> Entry | Finding | None:
+        """Return the entry when it is ready, a finding, or None when it must wait."""
+        if finding := refusal(entry.path, entry.mode, entry.links):
+            return finding
+        now, wall = time.monotonic(), time.time()
+        last = self._waiting.get(entry.path)
+        sighting = sight(
+            last.sighting if last else None, entry.signature, now, arrived=arrived
+        )
+        verdict = decide(sighting, Lease.FREE, self._rules, now=now, wall=wall)
+        busy = False
+        if isinstance(verdict, Ready):
+            try:
+                lease = self._folders.lease(entry.path)
+            except FileNotFoundError:
+                return None
+            except OSError as error:
+                return obstacle(entry.path, error)
+            busy = lease is Lease.BUSY
+            verdict = decide(sighting, lease, self._rules, now=now, wall=wall)
+        if isinstance(verdict, Ready):
+            return entry
+        self._waiting[entry.path] = _Waiting(sighting, verdict.until, busy)
+        return None
+
+    def _claim_ready(self, results: Iterable[Entry | Finding | None]) -> None:
+        ready: list[Entry] = []
+        findings: list[Finding] = []
+        for result in results:
+            if isinstance(result, Finding):
+                self._waiting.pop(result.path, None)
+                findings.append(result)
+            elif result is not None:
+                ready.append(result)
+            if len(ready) >= CLAIM_TOGETHER:
+                self._claim(ready)
+                ready = []
+        if ready:
+            self._claim(ready)
+        self._record(findings, ())
+
+    def _claim(self, ready: list[Entry]) -> None:
+        taken = self._gate.call(lambda: self._intake.take(ready))
+        for entry in ready:
+            self._waiting.pop(entry.path, None)
+        now = time.monotonic()
+        known = {entry.path: entry for entry in ready}
+        for path in taken.unsettled:
+            sighting = Sighting(known[path].signature, now)
+            self._waiting[path] = _Waiting(sighting, now + 0.2, busy=True)
+        self._record(
+            taken.findings, [e.path for e in ready if e.path in self._findings]
+        )
+
+    def _record(self, found: Iterable[Finding], gone: Iterable[bytes]) -> None:
+        fresh = [f for f in found if not self._is_known(f)]
+        left = [path for path in gone if path in self._findings]
+        if not fresh and not left:
+            return
+        self._gate.call(lambda: self._journal.record_findings(fresh, left))
+        for path in left:
+            del self._findings[path]
+        for finding in fresh:
+            self._findings[finding.path] = finding
+            self._log.warning("refused", path=repr(finding.path), reason=finding.reason)
+
+    def _is_known(self, finding: Finding) -> bool:
+        known = self._findings.get(finding.path)
+        return known is not None and known.reason == finding.reason
+
+    def _next_look(self) -> float:
+        moments = [waiting.until for waiting in self._waiting.values()]
+        return min([self._next_scan, *moments])
