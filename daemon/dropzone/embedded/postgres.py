@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 from dropzone.embedded import files
 from dropzone.embedded.account import RunAs, choose, give
-from dropzone.embedded.process import Child, Identity
+from dropzone.embedded.process import Account, Child, Identity
 from dropzone.embedded.record import ServiceAddresses
 from dropzone.errors import ServiceUnavailable, Stopping, ZoneError
 
@@ -43,7 +43,8 @@ _SETTINGS = {
     "log_checkpoints": "off",
     "logging_collector": "off",
 }
-_FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+# Commits still reach the kernel, so they outlive a kill of every process.
+_FAST = {"fsync": "off", "full_page_writes": "off"}
 
 
 class PostgresServer:
@@ -62,7 +63,7 @@ class PostgresServer:
         self._log = directory / "postgres.log"
         self._fast_init = fast_init
         self._stopping = stopping
-        self._sockets = socket_directory(self._data)
+        self._sockets = Path()
         self.child: Child | None = None
 
     def start(self) -> None:
@@ -82,6 +83,7 @@ class PostgresServer:
             self._create(programs, run_as)
         give(self._home, run_as.owner)
         self._end_orphans()
+        self._sockets = socket_directory(self._data, run_as.owner)
         self._make_socket_directory(run_as)
         self.child, start = self._run(
             run_as, programs / "postgres", self._arguments(), signal.SIGINT
@@ -104,6 +106,10 @@ class PostgresServer:
             self.child.signal(signal.SIGQUIT)
             if not self.child.wait(5):
                 self.child.kill()
+        if self.child:
+            # Not empty after a kill; the next start empties it.
+            with contextlib.suppress(OSError):
+                self._sockets.rmdir()
         self.child = None
 
     def add_to(self, addresses: ServiceAddresses) -> ServiceAddresses:
@@ -263,10 +269,11 @@ def binaries() -> Path:
     )
 
 
-def socket_directory(data: Path) -> Path:
+def socket_directory(data: Path, owner: Account) -> Path:
     """Return where the socket goes: a socket's path may have 107 bytes only."""
     digest = hashlib.sha256(os.fsencode(data)).hexdigest()[:12]
-    path = Path(tempfile.gettempdir()) / f"dz-{os.geteuid()}-{digest}"
+    user = os.geteuid() if owner.user is None else owner.user
+    path = Path(tempfile.gettempdir()) / f"dz-{user}-{digest}"
     # A comma would separate two hosts in the address.
     short = len(os.fsencode(path / f".s.PGSQL.{_PORT}")) <= _SOCKET_PATH_BYTES
     if short and "," not in str(path):
