@@ -1,0 +1,1 @@
+"""Where index work runs; local processes for now."""

@@ -1,0 +1,119 @@
+"""Runs the index step on this machine: parser processes, and one grouping committer."""
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+
+from dropzone import log
+from dropzone.documents import DocumentWrite
+from dropzone.errors import Stopping
+from dropzone.gate import Gate
+from dropzone.index import Indexer
+from dropzone.models import IndexOutcome, IndexRequest
+
+# What one transaction may hold: documents, and chunks of all of them.
+_DOCUMENTS = 64
+_CHUNKS = 4000
+
+
+class LocalExecutor:
+    """Takes requests, delivers outcomes; ``deliver`` is called from its threads."""
+
+    def __init__(
+        self,
+        indexer: Indexer,
+        gate: Gate,
+        deliver: Callable[[Sequence[IndexOutcome]], None],
+        *,
+        threads: int,
+        stop: threading.Event,
+        broken: Callable[[BaseException], None],
+    ) -> None:
+        self._indexer = indexer
+        self._gate = gate
+        self._deliver = deliver
+        self._stop = stop
+        self._broken = broken
+        self._requests: queue.SimpleQueue[IndexRequest | None] = queue.SimpleQueue()
+        self._writes: queue.SimpleQueue[DocumentWrite | None] = queue.SimpleQueue()
+        self._log = log.get("executor")
+        self._threads = [
+            threading.Thread(
+                target=self._guard, args=(work,), name=f"index-{name}", daemon=True
+            )
+            for name, work in [
+                ("commit", self._commit),
+                *((f"parse-{number}", self._parse) for number in range(threads)),
+            ]
+        ]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, requests: Sequence[IndexRequest]) -> None:
+        """Queue requests; each comes back by ``deliver`` once, unless the daemon stops.
+
+        Raises:
+            Stopping: the daemon stops while Postgres is at fault.
+
+        """
+        known = self._gate.call(lambda: self._indexer.known(requests))
+        for request in requests:
+            write = known.get(request.job_id)
+            if write is None:
+                self._requests.put(request)
+            else:
+                self._writes.put(write)
+
+    def join(self, seconds: float) -> bool:
+        """Wait for the threads to end; the stop event must be set."""
+        self._writes.put(None)
+        for _ in self._threads:
+            self._requests.put(None)
+        for thread in self._threads:
+            thread.join(seconds)
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Stopping:
+            return
+        except Exception as error:  # noqa: BLE001 told to the daemon, which ends
+            self._log.exception("index step failed")
+            self._broken(error)
+
+    def _parse(self) -> None:
+        while (request := self._requests.get()) is not None and not self._stop.is_set():
+            self._prepare(request)
+
+    def _prepare(self, request: IndexRequest) -> None:
+        try:
+            write = self._gate.call(lambda: self._indexer.prepare(request))
+        except Stopping:
+            raise
+        except Exception as error:  # noqa: BLE001 the job's own error: others go on
+            self._deliver([IndexOutcome(request.job_id, error=error)])
+        else:
+            self._writes.put(write)
+
+    def _commit(self) -> None:
+        while (first := self._writes.get()) is not None and not self._stop.is_set():
+            group = self._grouped(first)
+            outcomes = self._gate.call(lambda group=group: self._indexer.commit(group))  # type: ignore[misc]
+            self._deliver(outcomes)
+
+    def _grouped(self, first: DocumentWrite) -> list[DocumentWrite]:
+        group, chunks = [first], len(first.chunks)
+        while len(group) < _DOCUMENTS and chunks < _CHUNKS:
+            try:
+                write = self._writes.get_nowait()
+            except queue.Empty:
+                break
+            if write is None:
+                self._writes.put(None)
+                break
+            group.append(write)
+            chunks += len(write.chunks)
+        return group
