@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg  # noqa: TID251  # the servers are looked at from outside
@@ -15,18 +16,25 @@ import pytest
 
 from dropzone.embedded import (
     EmbeddedServices,
+    postgres,
     record,
     remembered,
     running,
     start_background,
     stop_background,
 )
+from dropzone.embedded import services as services_module
+from dropzone.embedded.files import Lock
 from dropzone.embedded.postgres import accepts, binaries, socket_directory
 from dropzone.embedded.process import Account
 from dropzone.errors import ServiceUnavailable, Stopping, UsageError, ZoneError
 from servers import connect, fresh_bucket, fresh_database, s3_client, servers
 
 ROOT = os.geteuid() == 0
+
+# In a user namespace of its own, because an interpreter in root's home is closed to
+# every other account.
+ORDINARY = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
 
 # Starts the services, says what it got, and stays until its input ends.
 OWNER = """
@@ -45,12 +53,13 @@ services.stop()
 
 
 @contextmanager
-def process(directory, *, script=OWNER, prefix=(), env=None, **options):
+def process(directory, *, script=OWNER, prefix=(), env=None, stderr=None, **options):
     command = [*prefix, sys.executable, "-c", script, str(directory)]
     child = subprocess.Popen(
         [*command, json.dumps(options)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=stderr,
         env={**os.environ, **(env or {})},
     )
     with child:
@@ -77,6 +86,15 @@ def ended(handle, seconds=5):
     gone = bool(poll.poll(seconds * 1000))
     os.close(handle)
     return gone
+
+
+def wait_for(condition, seconds=10):
+    tick = threading.Event()
+    for _ in range(seconds * 50):
+        if condition():
+            return
+        tick.wait(0.02)
+    pytest.fail("it did not happen")
 
 
 def kill(identity):
@@ -433,6 +451,39 @@ def test_a_database_that_does_not_start_says_why(tmp_path):
     assert "postgres.log" in caught.value.hint
 
 
+def test_a_lost_password_is_said(tmp_path):
+    with servers(tmp_path, s3=False):
+        pass
+    (tmp_path / "postgres" / "password").unlink()
+    with pytest.raises(ServiceUnavailable, match="password") as caught:
+        EmbeddedServices(tmp_path, s3=False).start()
+    assert caught.value.hint
+
+
+def test_a_disk_that_does_not_take_the_record_is_said(tmp_path):
+    (tmp_path / "services.json").mkdir()
+    services = EmbeddedServices(tmp_path, postgres=False)
+    with pytest.raises(ServiceUnavailable, match="cannot use") as caught:
+        services.start()
+    assert caught.value.service == "disk"
+    assert not services.owns
+
+
+def test_little_shared_memory_is_done_without(tmp_path, monkeypatch):
+    monkeypatch.setattr(postgres, "_SHARED_MEMORY", tmp_path / "nowhere")
+    with servers(tmp_path, s3=False) as addresses, connect(addresses) as connection:
+        row = connection.execute("SHOW dynamic_shared_memory_type").fetchone()
+    assert row == ("mmap",)
+
+
+@pytest.mark.skipif(not ROOT, reason="only root can give a directory away")
+def test_a_directory_of_another_user_is_said(tmp_path):
+    (tmp_path / "data").mkdir(mode=0o700)
+    os.chown(tmp_path / "data", 12345, 12345)
+    with process(tmp_path / "data", prefix=ORDINARY, stderr=subprocess.PIPE) as child:
+        assert b"belongs to another user" in child.stderr.read()
+
+
 def test_a_socket_directory_of_others_is_refused(tmp_path):
     path = socket_directory(tmp_path / "postgres" / "data", Account())
     path.symlink_to(tmp_path)
@@ -455,10 +506,7 @@ def test_a_start_is_given_up_when_the_program_stops(tmp_path):
 
 
 def test_an_ordinary_user_needs_no_more(tmp_path):
-    # In its own user namespace, because an interpreter in root's home is closed to
-    # every other account.
-    prefix = ("unshare", "--user", "--map-user=1000", "--map-group=1000") * ROOT
-    with process(tmp_path, prefix=prefix) as child:
+    with process(tmp_path, prefix=ORDINARY * ROOT) as child:
         owns, _, user = answer(child)
         assert owns
         assert user != 0
@@ -486,12 +534,67 @@ def test_the_background_holds_the_servers_until_it_is_told_to_end(tmp_path):
     assert start_background(directory) == addresses
     found = running(directory)
     assert (found.addresses, found.role) == (addresses, "holder")
-    kill(record.read(directory).servers[0])
     with EmbeddedServices(directory) as guest:
         assert not guest.owns
+        assert remembered_row(guest.addresses) == 7
     assert stop_background(directory)
     assert running(directory) is None
     assert not stop_background(directory)
+
+
+def test_the_background_keeps_its_servers_alive(tmp_path):
+    start_background(tmp_path, postgres=False)
+    try:
+        (server,) = record.read(tmp_path).servers
+        kill(server)
+        with EmbeddedServices(tmp_path, postgres=False) as guest:
+            client = s3_client(guest.addresses)
+            wait_for(lambda: record.read(tmp_path).servers != (server,))
+            client.head_bucket(Bucket="dropzone")
+            client.close()
+    finally:
+        stop_background(tmp_path)
+
+
+def test_what_is_being_started_is_not_ended(tmp_path):
+    lock = Lock(record.lock_path(tmp_path))
+    lock.take()
+    with pytest.raises(UsageError, match="started or stopped just now"):
+        stop_background(tmp_path)
+    stopping = threading.Event()
+    guest = EmbeddedServices(tmp_path, stopping=stopping)
+    waiting = threading.Timer(0.2, stopping.set)
+    waiting.start()
+    with pytest.raises(Stopping):
+        guest.start()
+    waiting.join()
+    lock.release()
+
+
+def test_an_owner_that_never_gets_ready_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(services_module, "_ATTACH_SECONDS", 0.2)
+    with process(tmp_path, postgres=False) as child:
+        answer(child)
+        found = record.read(tmp_path)
+        record.write(tmp_path, replace(found, ready=False))
+        with pytest.raises(ServiceUnavailable, match=f"Process {child.pid} has been"):
+            EmbeddedServices(tmp_path, postgres=False).start()
+
+
+def test_a_server_that_cannot_be_restarted_is_tried_again(tmp_path):
+    with EmbeddedServices(tmp_path, fast_init=True) as services:
+        remember_row(services.addresses)
+        s3, postgres = record.read(tmp_path).servers
+        kill(s3)
+        kill(postgres)
+        password = tmp_path / "postgres" / "password"
+        password.rename(tmp_path / "away")
+        with pytest.raises(ServiceUnavailable, match="password"):
+            services.check()
+        (tmp_path / "away").rename(password)
+        assert services.check()
+        assert remembered_row(services.addresses) == 7
+        assert not services.check()
 
 
 def test_the_background_does_not_end_a_daemon(tmp_path):

@@ -32,6 +32,8 @@ _WHEELS = (
 )
 _PORT = 5432
 _SOCKET_PATH_BYTES = 107
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # measured, not written to
+_SHARED_MEMORY_BYTES = 1 << 30
 _SETTINGS = {
     "listen_addresses": "",
     "port": str(_PORT),
@@ -60,10 +62,12 @@ class PostgresServer:
     ) -> None:
         self._home = directory / "postgres"
         self._data = self._home / "data"
+        self._password = self._home / "password"
         self._log = directory / "postgres.log"
         self._fast_init = fast_init
         self._stopping = stopping
         self._sockets = Path()
+        self._url = ""
         self.child: Child | None = None
 
     def start(self) -> None:
@@ -84,6 +88,7 @@ class PostgresServer:
         give(self._home, run_as.owner)
         self._end_orphans()
         self._sockets = socket_directory(self._data, run_as.owner)
+        self._url = self._read_url()
         self._make_socket_directory(run_as)
         self.child, start = self._run(
             run_as, programs / "postgres", self._arguments(), signal.SIGINT
@@ -113,13 +118,24 @@ class PostgresServer:
         self.child = None
 
     def add_to(self, addresses: ServiceAddresses) -> ServiceAddresses:
-        password = quote((self._home / "password").read_text(), safe="")
+        return replace(addresses, database_url=self._url)
+
+    def _read_url(self) -> str:
+        try:
+            password = quote(self._password.read_text(), safe="")
+        except FileNotFoundError as error:
+            raise ServiceUnavailable(
+                "postgres",
+                f"The password of the embedded Postgres, {self._password}, is gone.",
+                hint="Put the file back, or move the data directory away.",
+            ) from error
         host = quote(str(self._sockets), safe="")
-        url = f"postgresql://postgres:{password}@/postgres?host={host}&port={_PORT}"
-        return replace(addresses, database_url=url)
+        return f"postgresql://postgres:{password}@/postgres?host={host}&port={_PORT}"
 
     def _arguments(self) -> list[str]:
         settings = {**_SETTINGS, "unix_socket_directories": _listed(self._sockets)}
+        if _shared_memory_is_small():
+            settings["dynamic_shared_memory_type"] = "mmap"
         if self._fast_init:
             settings |= _FAST
         options = [f"--{name}={value}" for name, value in settings.items()]
@@ -279,6 +295,15 @@ def socket_directory(data: Path, owner: Account) -> Path:
     if short and "," not in str(path):
         return path
     return Path("/tmp") / path.name  # noqa: S108  # the directory in it is checked
+
+
+def _shared_memory_is_small() -> bool:
+    """Containers often have 64 MB; one parallel index build needs more than that."""
+    try:
+        state = os.statvfs(_SHARED_MEMORY)
+    except OSError:
+        return True
+    return state.f_blocks * state.f_frsize < _SHARED_MEMORY_BYTES
 
 
 def accepts(socket_path: str) -> bool:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -82,7 +83,7 @@ class EmbeddedServices:
             Stopping: ``stopping`` was set meanwhile.
 
         """
-        with self._mutex:
+        with self._mutex, _explained(self._directory):
             if self._addresses is not None:
                 return self._addresses
             files.make_directory(self._directory)
@@ -100,7 +101,7 @@ class EmbeddedServices:
             ServiceUnavailable: a server would not start; the next check tries again.
 
         """
-        with self._mutex:
+        with self._mutex, _explained(self._directory):
             if self._addresses is None:
                 return False
             if self.owns:
@@ -134,13 +135,9 @@ class EmbeddedServices:
             if not self._lock.take():
                 return False
             self._start_servers()
-        except BaseException as error:
+        except BaseException:
             if self.owns:
                 self._let_go()
-            if isinstance(error, PermissionError):
-                raise files.not_ours(Path(error.filename or self._directory)) from error
-            if isinstance(error, OSError):
-                raise _disk(self._directory, error) from error
             raise
         self._log.info("services_started", directory=str(self._directory))
         return True
@@ -199,16 +196,18 @@ class EmbeddedServices:
         return servers
 
     def _let_go(self) -> None:
-        for server in self._servers:
-            server.ask_to_stop()
-        for server in self._servers:
-            server.finish()
-        self._servers = []
-        known = record.read(self._directory).addresses
-        # Nothing is lost if this fails: the lock tells that nobody owns them.
-        with contextlib.suppress(OSError):
-            record.write(self._directory, Record(addresses=known))
-        self._lock.release()
+        try:
+            for server in self._servers:
+                server.ask_to_stop()
+            for server in self._servers:
+                server.finish()
+            self._servers = []
+            # Nothing is lost if this fails: the lock tells that nobody owns them.
+            with contextlib.suppress(OSError):
+                known = record.read(self._directory).addresses
+                record.write(self._directory, Record(addresses=known))
+        finally:
+            self._lock.release()
 
     def _describe(self) -> ServiceAddresses:
         addresses = ServiceAddresses()
@@ -247,9 +246,15 @@ class EmbeddedServices:
         )
 
 
-def _disk(directory: Path, error: OSError) -> ServiceUnavailable:
-    return ServiceUnavailable(
-        "disk",
-        f"The embedded servers cannot use {directory}: {error.strerror}.",
-        hint="Free some space there, or name another embedded.directory.",
-    )
+@contextlib.contextmanager
+def _explained(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except PermissionError as error:
+        raise files.not_ours(Path(error.filename or directory)) from error
+    except OSError as error:
+        raise ServiceUnavailable(
+            "disk",
+            f"The embedded servers cannot use {directory}: {error.strerror}.",
+            hint="Free some space there, or name another embedded.directory.",
+        ) from error
