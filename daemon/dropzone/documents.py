@@ -1,0 +1,378 @@
+"""Documents in Postgres: what the index step writes, in one transaction for a batch."""
+
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from dropzone import queries, text
+from dropzone.errors import DocumentRejected
+from dropzone.models import Chunk, IndexOutcome, IndexRequest, Job, Outcome
+from dropzone.sessions.postgres import (
+    Connection,
+    PostgresSession,
+    copy_rows,
+    half_vectors,
+    jsonb,
+)
+
+SQL = queries.load("dropzone", "sql/documents.sql")
+
+Key = tuple[str, str]
+_FLOAT16_BYTES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentWrite:
+    """What is known about one stored file once its text has been read.
+
+    ``vectors`` holds one vector of ``dims`` little-endian float16 numbers for each
+    chunk, one after the other. ``status`` is ``indexed`` exactly when there are
+    chunks. ``metadata`` may hold anything JSON can; control characters are removed.
+    """
+
+    request: IndexRequest
+    status: Literal["indexed", "stored_only", "empty"]
+    chunks: Sequence[Chunk] = ()
+    vectors: bytes = b""
+    dims: int = 0
+    metadata: Mapping[str, Any] | None = None
+    notes: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.vectors) != len(self.chunks) * self.dims * _FLOAT16_BYTES:
+            raise ValueError("vectors must hold one vector for each chunk")
+
+    @property
+    def key(self) -> Key:
+        """What makes a document one: its collection and its content."""
+        return self.request.collection, self.request.sha256
+
+
+@dataclass(frozen=True, slots=True)
+class ExistingDocument:
+    """A document that Postgres holds already."""
+
+    id: int
+    status: str
+    doc_type: str
+    chunk_count: int
+
+
+class Documents:
+    """The documents of one database, written with the vectors of one model.
+
+    Every method raises ServiceUnavailable while Postgres cannot be used.
+    """
+
+    def __init__(
+        self,
+        postgres: PostgresSession,
+        *,
+        model_name: str,
+        model_fingerprint: str,
+        dims: int,
+        params: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._postgres = postgres
+        self._model = {
+            "name": model_name,
+            "fingerprint": model_fingerprint,
+            "dims": dims,
+            "params": dict(params or {}),
+        }
+        self._dims = dims
+
+    def find(self, collection: str, sha256: str) -> ExistingDocument | None:
+        return self.find_many([(collection, sha256)]).get((collection, sha256))
+
+    def find_many(self, pairs: Iterable[Key]) -> dict[Key, ExistingDocument]:
+        """Return those of the (collection, sha256) ``pairs`` that exist."""
+        rows = self._postgres.query(SQL["find"], _columns(pairs))
+        return {
+            (row["collection"], row["sha256"]): ExistingDocument(
+                row["id"], row["status"], row["doc_type"], row["chunk_count"]
+            )
+            for row in rows
+        }
+
+    def write(self, batch: Sequence[DocumentWrite]) -> list[IndexOutcome]:
+        """Commit ``batch`` and return an outcome for each write, in its order.
+
+        Writing a job again changes nothing and returns its first outcome. Content
+        the collection has already is a duplicate, unless only now it has text. When
+        Postgres refuses the data of one document, that one's outcome carries the
+        DocumentRejected and the others are committed.
+        """
+        if any(write.chunks and write.dims != self._dims for write in batch):
+            raise ValueError(f"this model makes vectors of {self._dims} numbers")
+        try:
+            return self._postgres.run(
+                lambda connection: _write(connection, self._model, batch)
+            )
+        except DocumentRejected as error:
+            if len(batch) == 1:
+                return [IndexOutcome(batch[0].request.job_id, error=error)]
+            return [outcome for write in batch for outcome in self.write([write])]
+
+    def delivery_outcome(self, job_ids: Iterable[str]) -> dict[str, IndexOutcome]:
+        """Return what is committed for those of the jobs that ended here."""
+        rows = self._postgres.query(SQL["past_deliveries"], [list(job_ids)])
+        return {row["job_id"]: _outcome(row) for row in rows}
+
+    def record_failures(self, jobs: Sequence[Job]) -> None:
+        """Note that these jobs failed; one that succeeded before stays as it is."""
+        rows = [_failure(job) for job in jobs]
+
+        def insert(connection: Connection) -> None:
+            with connection.cursor() as cursor:
+                cursor.executemany(SQL["add_delivery"], rows)
+
+        self._postgres.run(insert)
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """Where a write went: the document, and whether its chunks are to be stored."""
+
+    write: DocumentWrite
+    document_id: int
+    outcome: Outcome
+
+
+def _write(
+    connection: Connection, model: Mapping[str, Any], batch: Sequence[DocumentWrite]
+) -> list[IndexOutcome]:
+    ids = [write.request.job_id for write in batch]
+    past = _past(connection, ids)
+    fresh = [
+        write
+        for write in batch
+        if write.request.job_id not in past
+        or past[write.request.job_id].outcome is Outcome.FAILED
+    ]
+    if fresh:
+        _commit(connection, model, fresh)
+        # Read back, since another worker may have ended the same job just now.
+        past = _past(connection, ids)
+    return [past[job_id] for job_id in ids]
+
+
+def _commit(
+    connection: Connection, model: Mapping[str, Any], batch: Sequence[DocumentWrite]
+) -> None:
+    # Rows are locked in one order everywhere: paths, then documents, each sorted.
+    # What still deadlocks (it needs two new paths) is run again by the session.
+    replaced = _lock_paths(connection, batch)
+    owners: dict[Key, DocumentWrite] = {}
+    for write in batch:
+        owners.setdefault(write.key, write)
+    _add_collections(connection, {collection for collection, _ in owners})
+    added = _add_documents(connection, owners)
+    existing = _lock_documents(connection, owners, replaced)
+    placed = [_place(write, owners, added, existing) for write in batch]
+    full = [place for place in placed if place.outcome is not Outcome.DUPLICATE]
+    _upgrade(connection, [p for p in full if p.write.key not in added])
+    _fill(connection, _model_id(connection, model), full)
+    _deliver(connection, placed, replaced)
+
+
+def _past(connection: Connection, job_ids: Sequence[str]) -> dict[str, IndexOutcome]:
+    rows = connection.execute(SQL["past_deliveries"], [job_ids])
+    return {row["job_id"]: _outcome(row) for row in rows}
+
+
+def _lock_paths(connection: Connection, batch: Sequence[DocumentWrite]) -> set[int]:
+    """Lock the paths of ``batch``; return the documents they mean until now."""
+    requests = sorted(
+        (write.request for write in batch), key=lambda r: (r.zone, r.path)
+    )
+    with connection.cursor() as cursor:
+        cursor.executemany(SQL["add_path"], [_request(r) for r in requests])
+    rows = connection.execute(
+        SQL["lock_paths"],
+        {"zones": [r.zone for r in requests], "paths": [r.path for r in requests]},
+    )
+    return {row["document_id"] for row in rows if row["document_id"] is not None}
+
+
+def _add_collections(connection: Connection, names: Iterable[str]) -> None:
+    connection.execute(SQL["add_collections"], [list(names)])
+
+
+def _add_documents(
+    connection: Connection, owners: Mapping[Key, DocumentWrite]
+) -> set[Key]:
+    """Insert what is not there; return the keys of what was."""
+    keys = sorted(owners)
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            SQL["add_document"], [_row(owners[key]) for key in keys], returning=True
+        )
+        return {
+            key
+            for key, result in zip(keys, cursor.results(), strict=True)
+            if result.rowcount
+        }
+
+
+def _lock_documents(
+    connection: Connection, owners: Mapping[Key, DocumentWrite], others: set[int]
+) -> dict[Key, tuple[int, str]]:
+    """Lock the documents of the batch and ``others``; return ids and statuses."""
+    rows = connection.execute(
+        SQL["lock_documents"], {**_columns(owners), "ids": list(others)}
+    )
+    return {
+        (row["collection"], row["sha256"]): (row["id"], row["status"]) for row in rows
+    }
+
+
+def _place(
+    write: DocumentWrite,
+    owners: Mapping[Key, DocumentWrite],
+    added: set[Key],
+    existing: Mapping[Key, tuple[int, str]],
+) -> _Placed:
+    document_id, status = existing[write.key]
+    new = write.key in added or (write.status == "indexed" and status != "indexed")
+    mine = owners[write.key] is write
+    outcome = Outcome(write.status) if new and mine else Outcome.DUPLICATE
+    return _Placed(write, document_id, outcome)
+
+
+def _upgrade(connection: Connection, placed: Sequence[_Placed]) -> None:
+    if not placed:
+        return
+    rows = [_row(place.write) | {"id": place.document_id} for place in placed]
+    with connection.cursor() as cursor:
+        cursor.executemany(SQL["upgrade_document"], rows)
+    connection.execute(SQL["drop_chunks"], [[p.document_id for p in placed]])
+
+
+def _fill(connection: Connection, model_id: int, placed: Sequence[_Placed]) -> None:
+    copy_rows(
+        connection,
+        SQL["copy_chunks"],
+        ["int8", "int4", "text", "int4", "text", "int4", "int4"],
+        (
+            (p.document_id, c.seq, c.text, c.page, c.heading, c.start, c.end)
+            for p in placed
+            for c in p.write.chunks
+        ),
+    )
+    copy_rows(
+        connection,
+        SQL["copy_embeddings"],
+        ["int8", "int4", "int8", "halfvec"],
+        (
+            (p.document_id, chunk.seq, model_id, vector)
+            for p in placed
+            if p.write.chunks
+            for chunk, vector in zip(
+                p.write.chunks, half_vectors(p.write.vectors, p.write.dims), strict=True
+            )
+        ),
+    )
+
+
+def _deliver(
+    connection: Connection, placed: Sequence[_Placed], replaced: set[int]
+) -> None:
+    rows = [
+        _request(place.write.request)
+        | {"document_id": place.document_id, "outcome": place.outcome, "batch_id": None}
+        for place in placed
+    ]
+    with connection.cursor() as cursor:
+        cursor.executemany(SQL["take_path"], rows)
+        # A new document whose path was taken by a younger job is superseded at once.
+        touched = replaced | {place.document_id for place in placed}
+        cursor.execute(SQL["settle_superseded"], [list(touched)])
+        cursor.executemany(SQL["add_delivery"], rows)
+
+
+def _model_id(connection: Connection, model: Mapping[str, Any]) -> int:
+    # Looked up each time: a database restored under us may have lost the row.
+    found = connection.execute(SQL["get_model"], model).fetchone()
+    if found is None:
+        row = {**model, "params": jsonb(model["params"])}
+        connection.execute(SQL["add_model"], row)
+        found = connection.execute(SQL["get_model"], model).fetchone()
+    if found is None:
+        raise RuntimeError("the embedding model could not be registered")
+    return int(found["id"])
+
+
+def _request(request: IndexRequest) -> dict[str, Any]:
+    return {
+        "job_id": request.job_id,
+        "zone": request.zone,
+        "collection": request.collection,
+        "path": request.path,
+        "name": text.display(os.path.basename(request.path)),
+        "sha256": request.sha256,
+        "s3_key": request.s3_key,
+        "size": request.size,
+    }
+
+
+def _row(write: DocumentWrite) -> dict[str, Any]:
+    return _request(write.request) | {
+        "doc_type": write.request.doc_type,
+        "status": write.status,
+        "metadata": jsonb(_storable(write.metadata or {})),
+        "notes": [text.clean(note) for note in write.notes],
+        "chunk_count": len(write.chunks),
+    }
+
+
+def _failure(job: Job) -> dict[str, Any]:
+    return {
+        "job_id": job.id,
+        "zone": job.zone,
+        "collection": job.collection,
+        "document_id": None,
+        "path": job.path,
+        "name": text.display(job.name),
+        "sha256": job.sha256,
+        "s3_key": job.s3_key,
+        "size": job.size,
+        "outcome": Outcome.FAILED,
+        "batch_id": job.batch_id,
+    }
+
+
+def _storable(value: object) -> Any:
+    """Return ``value`` as Postgres' jsonb takes it: no NUL, no lone surrogate, no NaN.
+
+    Anything that JSON does not know becomes its text.
+    """
+    if isinstance(value, Mapping):
+        return {text.clean(str(key)): _storable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_storable(item) for item in value]
+    if isinstance(value, bool | int) or value is None:
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return text.display(value) if isinstance(value, bytes) else text.clean(str(value))
+
+
+def _columns(pairs: Iterable[Key]) -> dict[str, list[str]]:
+    keys = list(pairs)
+    return {
+        "collections": [collection for collection, _ in keys],
+        "hashes": [sha256 for _, sha256 in keys],
+    }
+
+
+def _outcome(row: Mapping[str, Any]) -> IndexOutcome:
+    return IndexOutcome(
+        row["job_id"],
+        Outcome(row["outcome"]),
+        row["document_id"],
+        row["chunks"],
+        tuple(row["notes"]),
+    )

@@ -1,0 +1,251 @@
+"""Search over the indexed chunks: words first, vectors beside them, ranks fused."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from dropzone import queries
+from dropzone.embed import Embedder
+from dropzone.errors import UsageError
+from dropzone.sessions.postgres import Connection, PostgresSession, half_vectors
+from dropzone.text import clean, display
+
+SQL = queries.load("dropzone", "sql/search.sql")
+
+Mode = Literal["hybrid", "vector", "text"]
+Match = Literal["text", "vector", "both"]
+Place = tuple[int, int]
+
+_MOST_HITS = 1000
+_PER_DOCUMENT = 3
+_FEW_WORDS = 2
+# Reciprocal rank fusion: a hit counts weight / (_K + rank). With the usual 60 the
+# better list drowns in the worse one.
+_K = 10
+# What is less similar is no match. A model that compares words reaches 0.11 when one
+# word of a query falls on the place of another word, which one chunk in ten does.
+_LEAST_SIMILARITY = 0.1
+_LEAST_LEXICAL_SIMILARITY = 0.15
+_START, _STOP = "\x02", "\x03"
+_QUOTED = re.compile(r'"([^"]+)"')
+# Names of things rather than words: --option, snake_case, camelCase, v1.2, a/b.
+_IDENTIFIER = re.compile(r"(?<!\w)--?\w|\w[_./:\\]\w|[a-z][A-Z]|[A-Za-z]\d|\d[A-Za-z]")
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One chunk that answers the query.
+
+    ``name`` is for people, ``path`` the bytes of the path dropped last. ``snippet``
+    is plain text; ``marks`` are the (start, end) of the matching words in it.
+    ``score`` compares hits of one search only.
+    """
+
+    document_id: int
+    seq: int
+    collection: str
+    name: str
+    path: bytes
+    zone: str
+    s3_key: str
+    sha256: str
+    page: int | None
+    heading: str
+    snippet: str
+    marks: tuple[tuple[int, int], ...]
+    score: float
+    matched_by: Match
+
+
+@dataclass(frozen=True, slots=True)
+class _Query:
+    """A query taken apart; ``words`` and ``phrases`` are texts of tsqueries."""
+
+    text: str
+    words: str | None
+    phrases: str | None
+    exact: bool
+
+
+class Search:
+    """Searches one database with one model; vectors of other models are not seen.
+
+    ``lexical`` says that the model itself only compares words (as ``hash-v1``), so
+    that its opinion adds little to that of the full-text index.
+    """
+
+    def __init__(
+        self, postgres: PostgresSession, embedder: Embedder, *, lexical: bool = True
+    ) -> None:
+        self._postgres = postgres
+        self._embedder = embedder
+        self._lexical = lexical
+
+    def search(
+        self,
+        text: str,
+        *,
+        collection: str | None = None,
+        limit: int = 10,
+        mode: Mode = "hybrid",
+    ) -> list[Hit]:
+        """Return the best chunks, best first, at most three of one document.
+
+        A chunk with any of the words is found; words in double quotes must occur
+        together. Superseded documents are left out.
+
+        Raises:
+            UsageError: the query is empty, or ``mode`` or ``limit`` make no sense.
+            ServiceUnavailable: Postgres cannot be asked; nothing is repeated here.
+
+        """
+        plain = clean(text).strip()
+        if not plain:
+            raise UsageError("The query is empty.", hint="Give at least one word.")
+        if mode not in get_args(Mode):
+            raise UsageError(f"There is no search mode {mode!r}.")
+        if not 1 <= limit <= _MOST_HITS:
+            raise UsageError(f"The limit must be between 1 and {_MOST_HITS}.")
+        scope = {
+            "collection": clean(collection) if collection is not None else None,
+            "limit": max(50, limit * 5),
+        }
+        with self._postgres.connection() as connection:
+            query = _parse(connection, plain)
+            scope |= {"words": query.words, "phrases": query.phrases}
+            by_text = _by_text(connection, query, scope) if mode != "vector" else []
+            by_vector = (
+                self._by_vector(connection, query, scope) if mode != "text" else []
+            )
+            fused = _fuse(by_text, by_vector, self._weights(query))
+            best = list(_spread(fused, limit))
+            return _show(connection, query, best, set(by_text), set(by_vector))
+
+    def _by_vector(
+        self, connection: Connection, query: _Query, scope: Mapping[str, Any]
+    ) -> list[Place]:
+        vector = self._embedder.embed_query(query.text)
+        if not vector.any():
+            return []
+        data = vector.astype("<f2").tobytes()
+        parameters = {
+            **scope,
+            "vector": half_vectors(data, len(vector))[0],
+            "fingerprint": self._embedder.fingerprint,
+            "floor": (
+                _LEAST_LEXICAL_SIMILARITY if self._lexical else _LEAST_SIMILARITY
+            ),
+        }
+        return _places(connection.execute(SQL["by_vector"], parameters))
+
+    def _weights(self, query: _Query) -> tuple[float, float]:
+        if self._lexical:
+            return (5.0, 1.0) if query.exact else (3.0, 1.0)
+        return (3.0, 1.0) if query.exact else (1.0, 2.0)
+
+
+def _parse(connection: Connection, text: str) -> _Query:
+    quoted = _QUOTED.findall(text)
+    phrases = _value(connection, "phrases", quoted) if quoted else None
+    few = len(text.split()) <= _FEW_WORDS
+    exact = bool(quoted) or few or _IDENTIFIER.search(text) is not None
+    return _Query(text, _value(connection, "lexemes", text), phrases, exact)
+
+
+def _value(connection: Connection, name: str, parameter: object) -> str | None:
+    row = connection.execute(SQL[name], [parameter]).fetchone()
+    return next(iter(row.values())) if row else None
+
+
+def _by_text(
+    connection: Connection, query: _Query, scope: Mapping[str, Any]
+) -> list[Place]:
+    if query.words is not None:
+        return _places(connection.execute(SQL["by_words"], scope))
+    bare = query.text.replace('"', "").strip()
+    if not bare:
+        return []
+    escaped = re.sub(r"([\\%_])", r"\\\1", bare)
+    parameters = {**scope, "pattern": f"%{escaped}%"}
+    return _places(connection.execute(SQL["by_substring"], parameters))
+
+
+def _places(rows: Iterable[Mapping[str, Any]]) -> list[Place]:
+    return [(row["document_id"], row["seq"]) for row in rows]
+
+
+def _fuse(
+    by_text: Sequence[Place], by_vector: Sequence[Place], weights: tuple[float, float]
+) -> list[tuple[Place, float]]:
+    """Return the places of both lists, best first, with their scores."""
+    scores: Counter[Place] = Counter()
+    for places, weight in zip((by_text, by_vector), weights, strict=True):
+        for rank, place in enumerate(places, 1):
+            scores[place] += weight / (_K + rank)  # type: ignore[assignment]
+    return sorted(scores.items(), key=lambda item: (-item[1], -item[0][0], item[0][1]))
+
+
+def _spread(
+    fused: Iterable[tuple[Place, float]], limit: int
+) -> Iterator[tuple[Place, float]]:
+    """Yield up to ``limit``, but no document more often than three times."""
+    seen: Counter[int] = Counter()
+    for place, score in fused:
+        seen[place[0]] += 1
+        if seen[place[0]] > _PER_DOCUMENT:
+            continue
+        yield place, score
+        limit -= 1
+        if not limit:
+            return
+
+
+def _show(
+    connection: Connection,
+    query: _Query,
+    best: Sequence[tuple[Place, float]],
+    by_text: set[Place],
+    by_vector: set[Place],
+) -> list[Hit]:
+    scores = dict(best)
+    parameters = {
+        "words": query.words,
+        "documents": [document for (document, _), _ in best],
+        "seqs": [seq for (_, seq), _ in best],
+    }
+    hits = []
+    for row in connection.execute(SQL["show"], parameters):
+        place = (row["document_id"], row["seq"])
+        snippet, marks = unmark(row.pop("snippet"))
+        matched: Match = "text" if place in by_text else "vector"
+        if place in by_text and place in by_vector:
+            matched = "both"
+        row["path"] = bytes(row["path"])
+        row["name"] = display(os.path.basename(row["path"]))
+        hits.append(
+            Hit(
+                **row,
+                snippet=snippet,
+                marks=marks,
+                score=scores[place],
+                matched_by=matched,
+            )
+        )
+    return hits
+
+
+def unmark(marked: str) -> tuple[str, tuple[tuple[int, int], ...]]:
+    """Return the text without its control characters, and where they marked it."""
+    pieces: list[str] = []
+    marks: list[tuple[int, int]] = []
+    length = 0
+    for index, part in enumerate(marked.split(_START)):
+        inside, stop, after = part.partition(_STOP)
+        if index and stop:
+            marks.append((length, length + len(inside)))
+        pieces += [inside, after]
+        length += len(inside) + len(after)
+    return "".join(pieces), tuple(marks)
