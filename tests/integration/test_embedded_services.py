@@ -1,6 +1,7 @@
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -306,6 +307,14 @@ def is_in(process_entry, directory):
         return os.readlink(process_entry / "cwd") == str(directory)
     except OSError:
         return False
+
+
+def test_a_socket_that_was_cleaned_away_comes_back(tmp_path):
+    with EmbeddedServices(tmp_path, s3=False, fast_init=True) as services:
+        remember_row(services.addresses)
+        shutil.rmtree(services._servers[0]._sockets)
+        assert services.check()
+        assert remembered_row(services.addresses) == 7
 
 
 def test_a_killed_s3_server_comes_back_at_its_address(tmp_path):

@@ -70,6 +70,12 @@ class PostgresServer:
         self._url = ""
         self.child: Child | None = None
 
+    @property
+    def serves(self) -> bool:
+        """Whether it runs and its socket has not been cleaned away."""
+        runs = self.child is not None and self.child.exit_code is None
+        return runs and self._socket.exists()
+
     def start(self) -> None:
         """Return when it accepts queries, however long crash recovery takes.
 
@@ -119,6 +125,10 @@ class PostgresServer:
 
     def add_to(self, addresses: ServiceAddresses) -> ServiceAddresses:
         return replace(addresses, database_url=self._url)
+
+    @property
+    def _socket(self) -> Path:
+        return self._sockets / f".s.PGSQL.{_PORT}"
 
     def _read_url(self) -> str:
         try:
@@ -204,8 +214,7 @@ class PostgresServer:
         return child, start
 
     def _wait_until_ready(self, child: Child, start: int) -> None:
-        path = str(self._sockets / f".s.PGSQL.{_PORT}")
-        while not accepts(path):
+        while not accepts(str(self._socket)):
             if child.wait(0.02):
                 raise self._unavailable("ended while it was starting", start)
             self._stop_if_asked()

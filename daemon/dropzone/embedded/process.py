@@ -15,7 +15,7 @@ from dropzone.embedded.files import hold, let_go
 # The shell becomes the server. The process it leaves behind waits on a pipe that only
 # we hold open: a line means "dismissed", the end of the pipe means that we are gone.
 # PR_SET_PDEATHSIG would fire when the thread that started the server ends. The guard
-# is nobody's child, because Postgres takes the exit of an unknown child for a crash.
+# is not the server's child, because Postgres ends all sessions when a child is killed.
 _GUARDED = """
 exec 3<&0
 ( { read -r line <&3 || kill -s "$0" $$; } & )
@@ -92,6 +92,7 @@ class Child:
     ) -> None:
         self._stop_signal = stop_signal
         read_end, write_end = os.pipe()
+        self._guard: int | None = hold(write_end)
         try:
             self._process = subprocess.Popen(
                 ["/bin/sh", "-c", _GUARDED, stop_signal.name[3:], *command],
@@ -107,11 +108,10 @@ class Child:
                 extra_groups=None if account.user is None else [],
             )
         except BaseException:
-            os.close(write_end)
+            let_go(write_end)
             raise
         finally:
             os.close(read_end)
-        self._guard: int | None = hold(write_end)
         self.identity = Identity.of(self._process.pid)
 
     @property

@@ -45,6 +45,10 @@ class S3Server:
         self._secret_key = ""
         self._port = 0
 
+    @property
+    def serves(self) -> bool:
+        return self.child is not None and self.child.exit_code is None
+
     def start(self) -> None:
         """Return when it listens.
 

@@ -27,6 +27,8 @@ class _Server(Protocol):
     name: str
     child: Child | None
 
+    @property
+    def serves(self) -> bool: ...
     def start(self) -> None: ...
     def ask_to_stop(self) -> None: ...
     def finish(self) -> None: ...
@@ -160,12 +162,11 @@ class EmbeddedServices:
         return True
 
     def _restart_the_dead(self) -> bool:
-        dead = [
-            s for s in self._servers if not s.child or s.child.exit_code is not None
-        ]
+        dead = [server for server in self._servers if not server.serves]
         failures: list[DropzoneError] = []
         for server in dead:
             code = server.child and server.child.exit_code
+            server.finish()
             try:
                 server.start()
             except ServiceUnavailable as error:
