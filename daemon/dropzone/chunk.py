@@ -69,10 +69,15 @@ class _Splitter:
             yield page, members[0][1], last_start + len(last.text)
 
     def _cut(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        done = start
         while ink := _INK.search(self.text, start, end):
             low = ink.start()
             high, inside = self._break(low, end)
-            yield low, low + len(self.text[low:high].rstrip())
+            last = low + len(self.text[low:high].rstrip())
+            # Otherwise only white space follows what the overlap repeats.
+            if last > done:
+                yield low, last
+                done = last
             start = self._step_back(high) if inside else high
 
     def _break(self, low: int, end: int) -> tuple[int, bool]:

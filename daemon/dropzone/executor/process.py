@@ -32,7 +32,7 @@ _MEBIBYTE = 1 << 20
 # Four bytes a character at worst, half as much again for the overlap, and the frame.
 _HEADER_BYTES_PER_CHARACTER = 8
 _MOST_VECTOR_BYTES = 512 * _MEBIBYTE
-_OUT_OF_MEMORY = ("MemoryError", "memory allocation", "bad_alloc", "out of memory")
+_OUT_OF_MEMORY = ("MemoryError", "memory allocation", "bad_alloc", "failed to map")
 
 # Nothing of the daemon's environment reaches a parser: it holds the credentials.
 _ENVIRONMENT = {

@@ -72,7 +72,8 @@ def answer(task: ParseTask) -> list[bytes]:
         return frames.pack_parsed(parse(task))
     except DocumentRejected as error:
         return frames.pack({"rejected": error.message, "hint": error.hint})
-    except MemoryError:
+    except (MemoryError, ImportError):
+        # A library that cannot be mapped is short of memory too: start afresh.
         raise
     except Exception as error:  # noqa: BLE001 - whatever a parser raises is its answer
         told = display(f"{type(error).__name__}: {error}"[:_SHOWN])

@@ -37,10 +37,11 @@ def read(data: bytes, limit: int) -> Extracted:
     decoded = decode(data, 8 * limit, _charset(data[:_CHARSET_WITHIN]))
     if decoded is None:
         return Extracted(notes=(BINARY,))
-    page = _parse(decoded.text, _NEVER_SHOWN | _AROUND)
+    text = _without_open_comment(decoded.text)
+    page = _parse(text, _NEVER_SHOWN | _AROUND)
     if not any(block.text.strip() for block in page.blocks):
         # Everything stood in navigation, or an element was never closed.
-        page = _parse(decoded.text, frozenset({"script", "style"}))
+        page = _parse(text, frozenset({"script", "style"}))
     notes = (*decoded.notes, *page.notes)
     return Extracted(tuple(page.blocks), page.metadata, notes)
 
@@ -65,6 +66,12 @@ def _text_codec(name: str) -> str | None:
     except LookupError:
         return None
     return name
+
+
+def _without_open_comment(text: str) -> str:
+    """Cut a comment that never ends; many of them take the parser quadratic time."""
+    start = text.find("<!--", text.rfind("-->") + 1)
+    return text if start < 0 else text[:start]
 
 
 def _parse(text: str, hidden: frozenset[str]) -> "_Page":

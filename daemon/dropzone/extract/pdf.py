@@ -5,8 +5,10 @@ typeset manuals: the other parser reorders lines and loses what looks like mark-
 at half the time and a quarter of the memory.
 """
 
+import contextlib
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pypdfium2
 import pypdfium2.raw
@@ -23,24 +25,31 @@ _METADATA = {
     "Keywords": "keywords",
     "CreationDate": "created",
 }
+_ROOT = re.compile(
+    rb"(\d{1,10}) (\d{1,5}) obj(?:(?!endobj).){0,999}?/Type\s{0,9}/Catalog", re.DOTALL
+)
 # PDFium marks a hyphen that only breaks the line.
 _LINE_HYPHEN = re.compile(r"[\x02\ufffe]\r?\n?")
 
 
 def read(data: bytes, limit: int) -> Extracted:
     try:
-        document = pypdfium2.PdfDocument(data)
+        return _read(data, limit)
     except pypdfium2.PdfiumError as error:
         if error.err_code == pypdfium2.raw.FPDF_ERR_PASSWORD:
             raise _needs_password() from error
-        return _recover(data)
+        return _recover(data, limit)
+
+
+def _read(data: bytes, limit: int) -> Extracted:
+    document = pypdfium2.PdfDocument(data)
     try:
-        return _read(document, data, limit)
+        return _read_open(document, data, limit)
     finally:
         document.close()
 
 
-def _read(document: pypdfium2.PdfDocument, data: bytes, limit: int) -> Extracted:
+def _read_open(document: pypdfium2.PdfDocument, data: bytes, limit: int) -> Extracted:
     found = document.get_metadata_dict(skip_empty=True)
     metadata = {ours: found[name] for name, ours in _METADATA.items() if name in found}
     metadata["pages"] = str(len(document))
@@ -76,19 +85,23 @@ def _pages(document: pypdfium2.PdfDocument) -> Iterator[str | None]:
         yield _LINE_HYPHEN.sub("", text).replace("\r\n", "\n")
 
 
-def _recover(data: bytes) -> Extracted:
+def _recover(data: bytes, limit: int) -> Extracted:
+    """Read what is left of a file without its end."""
+    if root := _ROOT.search(data):
+        # With any trailer PDFium looks for the objects itself.
+        end = b"\nendobj\ntrailer << /Root %s %s R >>\n%%%%EOF\n" % root.groups()
+        with contextlib.suppress(pypdfium2.PdfiumError):
+            found = _read(data + end, limit)
+            if any(block.text.strip() for block in found.blocks):
+                return replace(found, notes=(PARTIAL,))
     try:
-        found = extract_with_xberg(data, "application/pdf")
+        pages = extract_with_xberg(data, "application/pdf").pages or ()
     except DocumentRejected as error:
         raise _damaged() from error
-    pages = [
-        Block(page.content, page=page.page_number)
-        for page in found.pages or ()
-        if page.content.strip()
-    ]
-    if not pages:
+    blocks = [Block(page.content, page=page.page_number) for page in pages]
+    if not any(block.text.strip() for block in blocks):
         raise _damaged()
-    return Extracted(tuple(pages), {}, (PARTIAL,))
+    return Extracted(tuple(blocks), {}, (PARTIAL,))
 
 
 def _needs_password() -> DocumentRejected:
