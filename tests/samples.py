@@ -9,6 +9,13 @@ import docx
 
 _WORD_NAMESPACE = b"http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 _BODY = "word/document.xml"
+_FONT = (
+    b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>"
+)
+_WORDS = (
+    "the", "file", "goes", "where", "its", "folder", "says", "and", "every", "chunk",
+    "keeps", "its", "words",
+)  # fmt: skip
 
 
 def pdf(pages: Sequence[str], *, trailer: bytes = b"", title: str = "") -> bytes:
@@ -105,26 +112,11 @@ def slow_html() -> bytes:
 
 def prose(characters: int, seed: int = 0) -> str:
     """Return English-like sentences in paragraphs."""
-    words = [
-        "the",
-        "file",
-        "goes",
-        "where",
-        "its",
-        "folder",
-        "says",
-        "and",
-        "every",
-        "chunk",
-        "keeps",
-        "its",
-        "words",
-    ]
     out = []
     size = number = 0
     while size < characters:
         number += 1
-        picked = [words[(seed + number * 7 + i * 5) % len(words)] for i in range(12)]
+        picked = [_WORDS[(seed + number * 7 + i * 5) % len(_WORDS)] for i in range(12)]
         gap = "\n\n" if number % 6 == 0 else " "
         out.append(f"{' '.join(picked).capitalize()} {seed * 31 + number}.{gap}")
         size += len(out[-1])
@@ -159,8 +151,7 @@ def _pdf(
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
         b"<< /Type /Pages /Count %d /Kids [%s] >>" % (len(contents), kids),
-        b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica "
-        b"/Encoding /WinAnsiEncoding >>",
+        _FONT,
         b"<< /Title (%s) >>" % title.encode("cp1252"),
     ]
     for page, (filters, content) in enumerate(contents):

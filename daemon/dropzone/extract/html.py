@@ -62,8 +62,8 @@ def _charset(head: bytes) -> str | None:
 def _text_codec(name: str) -> str | None:
     # "base64" and "zip" are codecs too, but not of text.
     try:
-        b"".decode(name)
-    except LookupError:
+        b" ".decode(name)
+    except (LookupError, UnicodeError):
         return None
     return name
 

@@ -58,7 +58,7 @@ def _decode(data: bytes, declared: str | None) -> Decoded:
         return Decoded(_replacing(data, wide))
     for encoding in ("utf-8", *filter(None, (declared,))):
         # Not final: the cut at the limit may have split the last character.
-        with contextlib.suppress(UnicodeDecodeError):
+        with contextlib.suppress(UnicodeError):
             return Decoded(codecs.getincrementaldecoder(encoding)().decode(data))
     return _eight_bit_or_damaged(data)
 

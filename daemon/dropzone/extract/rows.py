@@ -18,8 +18,8 @@ def grouped(lines: Iterable[str], limit: int) -> Iterator[Block]:
             group, size = [], 0
         group.append(line)
         size += len(line) + 1
-        total += len(line) + 1
-        if total > limit + 1:
+        total += len(line)
+        if total > limit:
             break
     if group:
         yield Block("\n".join(group))
