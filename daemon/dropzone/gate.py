@@ -3,8 +3,8 @@
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from typing import Self, TypeVar
 
 from dropzone import log
 from dropzone.errors import DropzoneError, ServiceUnavailable, Stopping
@@ -22,6 +22,12 @@ class Pause:
     reason: str
     hint: str
     next_probe: float
+
+    @classmethod
+    def of(cls, step: str, error: ServiceUnavailable, seconds: float = 1.0) -> Self:
+        """Return the pause that begins now, with the first probe after ``seconds``."""
+        now = time.time()
+        return cls(step, error.service, now, error.message, error.hint, now + seconds)
 
 
 class Gate:
@@ -43,6 +49,7 @@ class Gate:
         self._probes = probes
         self._first = first_pause
         self._longest = longest_pause
+        self._seconds = first_pause
         self._changed = changed
         self._probing = threading.Lock()
         self._pause: Pause | None = None
@@ -64,42 +71,43 @@ class Gate:
         while True:
             self.wait()
             try:
-                return work()
+                result = work()
             except ServiceUnavailable as error:
                 self._close(error)
+            else:
+                self._seconds = self._first
+                return result
 
     def wait(self) -> None:
         """Return when the step may go on.
 
         Raises:
-            Stopping: the daemon stops.
+            Stopping: the daemon stops while the step is paused.
 
         """
-        pause = self._first
         while (current := self._pause) is not None:
             self._wait_until(current.next_probe)
             with self._probing:
                 if self._pause is not current:
                     continue
-                pause = min(pause * 2, self._longest)
-                self._probe(current, pause)
-        if self._stop.is_set():
-            raise Stopping("The daemon is stopping.")
+                self._probe(current)
 
     def _wait_until(self, moment: float) -> None:
         if self._stop.wait(max(0.0, moment - time.time())):
             raise Stopping("The daemon is stopping.")
 
-    def _probe(self, current: Pause, pause: float) -> None:
+    def _probe(self, current: Pause) -> None:
         try:
             self._probes[current.service]()
         except DropzoneError as error:
             self._set(
-                Pause(
-                    current.step, current.service, current.since, error.message,
-                    error.hint, time.time() + pause,
+                replace(
+                    current,
+                    reason=error.message,
+                    hint=error.hint,
+                    next_probe=time.time() + self._grown(),
                 )
-            )  # fmt: skip
+            )
             return
         self._set(None)
         self._log.info("resumed", paused_seconds=round(time.time() - current.since, 1))
@@ -108,17 +116,35 @@ class Gate:
         with self._probing:
             if self._pause is not None:
                 return
-            now = time.time()
-            self._set(
-                Pause(
-                    self._step, error.service, now, error.message, error.hint,
-                    now + self._first,
-                )
-            )  # fmt: skip
+            self._set(Pause.of(self._step, error, self._grown()))
         self._log.warning(
             "paused", service=error.service, reason=error.message, hint=error.hint
         )
 
+    def _grown(self) -> float:
+        # Only work that succeeds makes it short again: a probe may succeed where the
+        # work does not.
+        seconds, self._seconds = self._seconds, min(2 * self._seconds, self._longest)
+        return seconds
+
     def _set(self, pause: Pause | None) -> None:
         self._pause = pause
         self._changed()
+
+
+class Preparation:
+    """Work that a step needs done once before it starts; repeated until it succeeds."""
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        self._work = work
+        self._lock = threading.Lock()
+        self._done = False
+
+    def __call__(self) -> None:
+        """Do the work unless it is done. What it raises comes out, and it stays due."""
+        if self._done:
+            return
+        with self._lock:
+            if not self._done:
+                self._work()
+                self._done = True

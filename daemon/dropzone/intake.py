@@ -63,17 +63,18 @@ class Intake:
         for job, entry in jobs:
             claim = Claim(job.id, entry.path, entry.signature)
             try:
-                self._folders.claim(claim)
+                there = self._folders.claim(claim)
             except OSError as error:
                 missed.append((job, error))
             else:
-                self._claimed.append((move(job, Status.CLAIMED), claim))
+                data = {"ctime_ns": there.ctime_ns}
+                self._claimed.append((move(job, Status.CLAIMED, data=data), claim))
         taken = self._finish()
         if missed:
             self._journal.forget([job for job, _ in missed])
-        for _, error in missed:
-            if error.errno in DISK_ERRORS:
-                raise disk_fault(error)
+        for _, reason in missed:
+            if reason.errno in DISK_ERRORS:
+                raise disk_fault(reason)
         return Taken(taken, *_sorted(missed))
 
     def _finish(self) -> int:

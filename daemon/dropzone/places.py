@@ -1,6 +1,7 @@
 """How the names of archived files follow from the dropped path. Pure."""
 
 import os
+from urllib.parse import unquote_to_bytes
 
 from dropzone.text import display
 
@@ -30,3 +31,8 @@ def beside(path: bytes, suffix: bytes, job_id: str) -> bytes:
         mark = b"~" + job_id[-12:].encode()
         name = name[: NAME_MAX - len(suffix) - len(mark)] + mark
     return os.path.join(folder, name + suffix)
+
+
+def unquoted(text: str) -> bytes:
+    """Return the path that ``urllib.parse.quote`` made ``text`` of."""
+    return unquote_to_bytes(text)

@@ -4,6 +4,7 @@ import datetime as dt
 import hashlib
 import mimetypes
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import FileIO
 from typing import Any
@@ -57,7 +58,15 @@ class _Stored:
 class Store:
     """Uploads the file of one job at a time; safe to share between threads."""
 
-    def __init__(self, folders: ZoneFolders, s3: S3Session, rule: KeyRule) -> None:
+    def __init__(
+        self,
+        folders: ZoneFolders,
+        s3: S3Session,
+        rule: KeyRule,
+        prepare: Callable[[], object],
+    ) -> None:
+        """Take ``prepare``, which makes the bucket ready before the first upload."""
+        self._prepare = prepare
         self._folders = folders
         self._s3 = s3
         self._rule = rule
@@ -71,6 +80,7 @@ class Store:
             DocumentRejected: S3 refuses this file for good.
 
         """
+        self._prepare()
         fd = self._folders.open_payload(job.id, job.path)
         with os.fdopen(fd, "rb", buffering=0) as file:
             before = fsops.signature_of(os.fstat(fd))

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from dropzone.embed.words import STOP_WORDS, stem
 
 _DIMS = 1024
-_BATCH_TEXTS = 256
+# Larger batches leave the cache and take twice the time.
+_BATCH_TEXTS = 32
 _REMEMBERED_WORDS = 65536
 
 # Scripts that write their vowels as marks are \w only in part.

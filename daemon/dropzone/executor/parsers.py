@@ -100,8 +100,7 @@ class ParserPool:
             while True:
                 if self._is_stopping():
                     raise Stopping("The parsers are stopping.")
-                if self._idle:
-                    process = self._idle.pop()[1]
+                if process := self._pop_idle():
                     self._busy.add(process)
                     return process
                 if self._free:
@@ -109,6 +108,16 @@ class ParserPool:
                     break
                 self._changed.wait(_LOOK_AT_STOP_SECONDS)
         return self._start()
+
+    def _pop_idle(self) -> ParserProcess | None:
+        while self._idle:
+            process = self._idle.pop()[1]
+            if not process.has_hung_up():
+                return process
+            # Killed while idle, by the kernel or a person: not the next file's fault.
+            process.end()
+            self._free += 1
+        return None
 
     def _start(self) -> ParserProcess:
         try:

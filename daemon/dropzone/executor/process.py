@@ -71,7 +71,8 @@ class ParserProcess:
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
                 pass_fds=(theirs.fileno(),),
-                env={**_ENVIRONMENT, "PYTHONPATH": os.pathsep.join(sys.path)},
+                env={**_ENVIRONMENT, "PYTHONPATH": _module_path()},
+                cwd="/",
                 start_new_session=True,
             )
         except OSError as error:
@@ -114,6 +115,12 @@ class ParserProcess:
         except (KeyError, TypeError, ValueError) as error:
             self.end()
             raise ParserDied("The parser's answer made no sense.") from error
+
+    def has_hung_up(self) -> bool:
+        """Tell whether an idle process is gone; it says nothing unless asked."""
+        waiter = select.poll()
+        waiter.register(self._socket, select.POLLIN)
+        return bool(waiter.poll(0))
 
     def kill(self) -> None:
         """Kill it and whatever it started, from any thread; ``end`` must follow."""
@@ -227,6 +234,10 @@ class ParserProcess:
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         lines = self._last_words.strip().splitlines()
         return f"{how}: {display(lines[-1][:_LAST_WORDS_SHOWN])}" if lines else how
+
+
+def _module_path() -> str:
+    return os.pathsep.join(map(os.path.abspath, sys.path))
 
 
 def _cannot_start(reason: str) -> ServiceUnavailable:

@@ -24,6 +24,11 @@ _BODY = "word/document.xml"
 def read(data: bytes, limit: int) -> Extracted:  # noqa: ARG001 - the caller cuts
     if data.startswith(_OLE_MARK):
         raise _old_container(data)
+    if not zipfile.is_zipfile(io.BytesIO(data)):
+        raise DocumentRejected(
+            "This DOCX is damaged or is not a DOCX: its container cannot be opened.",
+            hint="Check that it opens in a word processor, then save it again.",
+        )
     try:
         found = extract_with_xberg(data, _MIME)
     except DocumentRejected as error:

@@ -39,6 +39,8 @@ _DENIED = (
     323, 424, 425, 426, 427, 434, 438,
 )  # fmt: skip
 _CLONE, _CLONE3, _CLONE_THREAD = 56, 435, 0x10000
+# tgkill, which abort() needs, and prlimit64: for this process alone.
+_TGKILL, _PRLIMIT = 234, 302
 _AUDIT_X86_64 = 0xC000003E
 _X32_BIT = 0x40000000
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
@@ -158,4 +160,10 @@ def _filter() -> Iterator[tuple[int, int, int, int]]:
     yield load, 0, 0, first_argument
     yield any_bit, 1, 0, _CLONE_THREAD
     yield give, 0, 0, _ERRNO | _EPERM
+    for call, own in ((_TGKILL, os.getpid()), (_PRLIMIT, 0)):
+        yield equal, 0, 4, call
+        yield load, 0, 0, first_argument
+        yield equal, 1, 0, own
+        yield give, 0, 0, _ERRNO | _EPERM
+        yield give, 0, 0, _ALLOW
     yield give, 0, 0, _ALLOW

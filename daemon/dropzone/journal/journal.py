@@ -5,7 +5,8 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ from typing import Any
 from dropzone import queries
 from dropzone.errors import ZoneError
 from dropzone.journal.writer import JobConflict, Statement, Writer
-from dropzone.models import Job, Outcome, Status
+from dropzone.models import ENDED, Job, Outcome, Status
 
-__all__ = ["Batch", "Finding", "JobConflict", "Journal", "move"]
+__all__ = ["Batch", "Counts", "Finding", "JobConflict", "Journal", "move"]
 
 SCHEMA_VERSION = 1
 _SQL = queries.load("dropzone.journal", "statements.sql")
@@ -54,6 +55,24 @@ class Batch:
     asked_at: float | None
     run_id: str | None
     error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Jobs by state and by outcome; ``retried`` of the failed were put back."""
+
+    states: Mapping[Status, int]
+    outcomes: Mapping[Outcome, int]
+    retried: int = 0
+
+    @property
+    def under_way(self) -> int:
+        return sum(n for state, n in self.states.items() if state not in ENDED)
+
+    @property
+    def failed(self) -> int:
+        """Failed jobs that nobody has put back yet."""
+        return self.outcomes.get(Outcome.FAILED, 0) - self.retried
 
 
 def move(job: Job, status: Status, **changes: Any) -> Job:
@@ -120,16 +139,14 @@ class Journal:
             rows = [_row(job) for job in jobs]
             self._write(Statement(_SQL["save"], rows, must_match=True))
 
-    def save_ended(
-        self, jobs: Sequence[Job], batch_id: str, marks: dict[str, str]
-    ) -> None:
-        """Write ended jobs, their open batch, and how far the receipts are known."""
+    def save_ended(self, jobs: Sequence[Job], marks: Mapping[str, str]) -> None:
+        """Write ended jobs, their open batches, and how far the receipts are known."""
         now = time.time()
-        rows = [_row(job) for job in jobs]
+        batches = dict.fromkeys(job.batch_id for job in jobs)
         names = [{"name": name, "value": value} for name, value in marks.items()]
         self._write(
-            Statement(_SQL["open_batch"], [{"id": batch_id, "now": now}]),
-            Statement(_SQL["save"], rows, must_match=True),
+            Statement(_SQL["open_batch"], [{"id": id_, "now": now} for id_ in batches]),
+            Statement(_SQL["save"], [_row(job) for job in jobs], must_match=True),
             Statement(_SQL["mark"], names),
         )
 
@@ -222,20 +239,18 @@ class Journal:
         )
         return next(found, None)
 
-    def counts(self) -> dict[str, int]:
-        """Return jobs per state, and per outcome for those that are done.
-
-        ``failed`` counts only those that were not put back for another try.
-        """
-        totals: dict[str, int] = {}
+    def counts(self) -> Counts:
+        """Return how many jobs are in each state, and ended in each way."""
+        states: Counter[Status] = Counter()
+        outcomes: Counter[Outcome] = Counter()
         for row in self._rows("counts"):
-            name = row["status"]
-            if name == Status.DONE:
-                name = row["outcome"] or name
-            totals[name] = totals.get(name, 0) + row["jobs"]
-        if totals.get("failed"):
-            totals["failed"] = self._rows("failed_open")[0]["jobs"]
-        return totals
+            states[Status(row["status"])] += row["jobs"]
+            if row["outcome"]:
+                outcomes[Outcome(row["outcome"])] += row["jobs"]
+        retried = 0
+        if outcomes[Outcome.FAILED]:
+            retried = outcomes[Outcome.FAILED] - self._rows("failed_open")[0]["jobs"]
+        return Counts(states, outcomes, retried)
 
     def rows(self, name: str, /, **values: Any) -> list[dict[str, Any]]:
         """Return the rows of one of the named read statements."""

@@ -31,7 +31,7 @@ from dropzone.sessions.objects import (
     md5_of,
 )
 from dropzone.sessions.s3_parts import PartsUpload
-from dropzone.sessions.settings import S3Settings
+from dropzone.sessions.settings import S3Settings, without_userinfo
 
 T = TypeVar("T")
 _log = structlog.get_logger().bind(component="s3")
@@ -68,7 +68,7 @@ class S3Session:
     def address(self) -> str:
         """Bucket and endpoint, for messages."""
         where = self._settings.endpoint_url or f"AWS {self._settings.region}"
-        return f"s3://{self.bucket} at {s3_errors.without_userinfo(where)}"
+        return f"s3://{self.bucket} at {without_userinfo(where)}"
 
     def put(
         self,
@@ -240,12 +240,9 @@ class S3Session:
 
     def abort_stale_uploads(self, prefix: str, older_than_seconds: float) -> int:
         """Give up uploads in parts that began that long ago; return how many."""
-        page = self._call(
-            lambda: self.client.list_multipart_uploads(
-                Bucket=self.bucket, Prefix=prefix
-            ),
-            prefix,
-        )
+        page = self._call(lambda: self._pending_uploads(prefix), prefix)
+        if page is None:
+            return 0
         # The server's clock, not ours, stamped the uploads.
         now = s3_errors.server_time(page)
         stale = [
@@ -256,6 +253,18 @@ class S3Session:
         for upload in stale:
             self._abort(upload["Key"], upload["UploadId"])
         return len(stale)
+
+    def _pending_uploads(self, prefix: str) -> Mapping[str, Any] | None:
+        try:
+            page: Mapping[str, Any] = self.client.list_multipart_uploads(
+                Bucket=self.bucket, Prefix=prefix
+            )
+        except s3_errors.DRIVER_ERRORS as error:
+            # What rclone answers when there are none at all.
+            if s3_errors.is_unknown_upload(error):
+                return None
+            raise
+        return page
 
     def check(self) -> Health:
         """Ask for the bucket once, with short limits, and tell how that went."""

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -72,6 +71,11 @@ def is_absent(error: BaseException) -> bool:
     return isinstance(error, ClientError) and _code(error) in _ABSENT
 
 
+def is_unknown_upload(error: BaseException) -> bool:
+    """Whether S3 said that it knows no such upload in parts."""
+    return isinstance(error, ClientError) and _code(error) == "NoSuchUpload"
+
+
 def translate(error: Exception, address: str, key: str) -> DropzoneError:
     """Return the error of ours that says what to do next."""
     if isinstance(error, NoCredentialsError):
@@ -100,14 +104,6 @@ def server_time(answer: Mapping[str, Any]) -> float:
     """Return the server's clock, in epoch seconds, or ours when it does not tell."""
     stamp = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
     return parsedate_to_datetime(stamp).timestamp() if stamp else time.time()
-
-
-def without_userinfo(url: str) -> str:
-    """Return ``url`` without user name and password."""
-    parts = urlsplit(url)
-    if "@" not in parts.netloc:
-        return url
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _code(error: ClientError) -> str:

@@ -1,5 +1,6 @@
 """What each session needs to know, taken from the settings and the servers we run."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -149,6 +150,11 @@ def mlflow_settings(settings: Settings) -> MlflowSettings:
         timeout=named.timeout_seconds,
         retry=RetryPolicy(seconds=settings.retry.call_seconds),
     )
+
+
+def without_userinfo(text: str) -> str:
+    """Return ``text`` with user names and passwords cut out of the URLs in it."""
+    return re.sub(r"://\S*@", "://", text)
 
 
 def _running(addresses: ServiceAddresses | None) -> ServiceAddresses:

@@ -1,0 +1,238 @@
+"""The composition root: builds everything, starts it in order, stops it in order."""
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from dropzone import __version__, log
+from dropzone.errors import DropzoneError
+from dropzone.executor.parsers import ParserPool
+from dropzone.models import Outcome
+from dropzone.services import Services, without_own_addresses
+from dropzone.sessions import SessionPool
+from dropzone.settings import Settings
+from dropzone.track_process import TrackProcess
+from dropzone.zone_service import ZoneService, processes
+
+_TICK_SECONDS = 0.2
+_REPORT_SECONDS = 1.0
+# `run --once` gives up on a service that has been away for this long.
+_ONCE_PATIENCE_SECONDS = 60.0
+# Longer than one run takes, the import of MLflow included.
+_TRACK_SECONDS = 60.0
+
+
+class Daemon:
+    """All zones of one configuration. ``run`` returns the exit code."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = without_own_addresses(settings)
+        self._stop = threading.Event()
+        self._errors: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
+        self._log = log.get("daemon")
+        self._started = time.time()
+        extract, mlflow = self._settings.extract, self._settings.mlflow
+        self._parsers = ParserPool(
+            processes(self._settings),
+            memory_mb=extract.memory_mb,
+            timeout_seconds=extract.timeout_seconds,
+            stop=self._stop,
+        )
+        self._tracking = TrackProcess(
+            {
+                "directory": str(self._settings.mlflow_directory),
+                "tracking_uri": mlflow.tracking_uri,
+                "artifact_root": mlflow.artifact_root,
+                "experiment_name": mlflow.experiment_name,
+                "timeout": mlflow.timeout_seconds,
+            },
+            timeout=_TRACK_SECONDS + mlflow.timeout_seconds,
+            stop=self._stop,
+        )
+        self._zones = [
+            ZoneService(
+                zone,
+                self._settings,
+                tracking=self._tracking,
+                parsers=self._parsers,
+                stop=self._stop,
+                broken=self._errors.put,
+            )
+            for zone in self._settings.zones
+        ]
+        self._services = Services(
+            self._settings, self._stop, self._connect, self._errors.put
+        )
+
+    def run(
+        self, *, once: bool = False, ready: Callable[[], None] | None = None
+    ) -> int:
+        """Serve until a signal comes, or with ``once`` until everything has ended.
+
+        ``ready`` is called when files are being watched. Returns 0, or 1 when a file
+        failed (``once``) or a step broke.
+
+        Raises:
+            ZoneError: a zone cannot be served.
+
+        """
+        opened: list[ZoneService] = []
+        with self._signals():
+            try:
+                for zone in self._zones:
+                    zone.open()
+                    opened.append(zone)
+                failed_before = self._failed()
+                for zone in self._zones:
+                    zone.watch()
+                self._services.start()
+                self._log.info("started", version=__version__, pid=os.getpid())
+                if ready is not None:
+                    ready()
+                code = self._serve(once=once)
+                if once and self._failed() > failed_before:
+                    code = 1
+            finally:
+                self._shut_down(opened)
+        return code
+
+    def _connect(self, pool: SessionPool) -> None:
+        for zone in self._zones:
+            zone.connect(pool)
+
+    def _serve(self, *, once: bool) -> int:
+        reported = 0.0
+        while not self._stop.wait(_TICK_SECONDS):
+            try:
+                error = self._errors.get_nowait()
+            except queue.Empty:
+                pass
+            else:
+                told = (
+                    error.message if isinstance(error, DropzoneError) else repr(error)
+                )
+                self._log.critical("stopping because a step broke", reason=told)
+                return 1
+            self._tick()
+            if time.monotonic() - reported >= _REPORT_SECONDS:
+                self._report(running=True)
+                reported = time.monotonic()
+            if once and (code := self._once()) is not None:
+                return code
+        return 0
+
+    def _tick(self) -> None:
+        if self._services.pool is None:
+            return
+        for zone in self._zones:
+            zone.pipeline.check()
+            zone.pipeline.resume_due()
+
+    def _once(self) -> int | None:
+        """Return the exit code when a run with ``once`` is over."""
+        pauses = [gate.pause for zone in self._zones for gate in zone.gates]
+        pauses.append(self._services.pause)
+        for pause in pauses:
+            if pause and time.time() - pause.since > _ONCE_PATIENCE_SECONDS:
+                self._log.error(
+                    "not finished",
+                    step=pause.step,
+                    reason=pause.reason,
+                    hint=pause.hint,
+                )
+                return 1
+        if self._services.pool and all(zone.finished for zone in self._zones):
+            return 0
+        return None
+
+    def _failed(self) -> int:
+        return sum(
+            zone.journal.counts().outcomes.get(Outcome.FAILED, 0)
+            for zone in self._zones
+        )
+
+    def _shut_down(self, opened: list[ZoneService]) -> None:
+        """Stop in order: intake, steps, parsers, sessions, servers, journals."""
+        begun = time.monotonic()
+        until = begun + self._settings.limits.stop_seconds
+        self._stop.set()
+        late: list[str] = []
+        self._tracking.close()
+        for zone in opened:
+            late += zone.join(until)
+        self._parsers.close()
+        if not self._services.join(max(1.0, until - time.monotonic())):
+            late.append("services")
+        self._services.close()
+        self._report(running=False, zones=opened)
+        under_way = sum(zone.journal.counts().under_way for zone in opened)
+        if not late:
+            for zone in opened:
+                zone.close()
+        self._log.info(
+            "stopped",
+            seconds=round(time.monotonic() - begun, 2),
+            given_back=under_way,
+            **({"still_working": late} if late else {}),
+        )
+
+    def _report(self, *, running: bool, zones: list[ZoneService] | None = None) -> None:
+        for zone in self._zones if zones is None else zones:
+            report = zone.report()
+            if self._services.pause is not None:
+                pause = self._services.pause
+                report["paused"].append(
+                    {
+                        "step": pause.step,
+                        "service": pause.service,
+                        "since": pause.since,
+                        "reason": pause.reason,
+                        "what_to_do": pause.hint,
+                    }
+                )
+            report |= {
+                "running": running,
+                "pid": os.getpid(),
+                "version": __version__,
+                "started_at": self._started,
+                "isolation": self._parsers.isolation,
+            }
+            _write_report(zone.zone.path / "state" / "daemon.json", report)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Any:
+        def handle(number: int, _frame: FrameType | None) -> None:
+            if self._stop.is_set():
+                # The second one: everything on disk is safe as it is.
+                os._exit(128 + number)
+            self._stop.set()
+
+        # A writer that opens a file while we probe it with a lease raises SIGIO.
+        handlers: dict[int, Any] = {
+            signal.SIGTERM: handle,
+            signal.SIGINT: handle,
+            signal.SIGHUP: handle,
+            signal.SIGIO: signal.SIG_IGN,
+        }
+        before = {number: signal.signal(number, to) for number, to in handlers.items()}
+        try:
+            yield
+        finally:
+            for number, to in before.items():
+                signal.signal(number, to)
+
+
+def _write_report(path: Path, report: dict[str, Any]) -> None:
+    # Only for `status`: worth no fsync, and no trouble when the disk is full.
+    aside = path.with_suffix(".new")
+    with contextlib.suppress(OSError):
+        aside.write_text(json.dumps(report), encoding="utf-8")
+        aside.replace(path)

@@ -1,0 +1,148 @@
+"""The index step: text, chunks and vectors of one stored file, committed in Postgres.
+
+The same code runs in the daemon and, one day, in workers on other machines: it knows
+the object and its description, never the zone.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from dropzone.documents import Documents, DocumentWrite
+from dropzone.errors import ServiceUnavailable
+from dropzone.executor.parsers import ParserPool, ParseTask
+from dropzone.extract import is_supported
+from dropzone.models import IndexOutcome, IndexRequest
+
+Status = Literal["indexed", "stored_only", "empty"]
+
+UNSUPPORTED = "unsupported"
+OVER_LIMIT = "over_text_limit"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRules:
+    """How text is made and cut; ``text_bytes`` is the size above which none is made."""
+
+    text_bytes: int
+    max_characters: int
+    chunk_characters: int
+    chunk_overlap: int
+    model: str
+
+
+class Indexer:
+    """Prepares documents and writes them; safe to share between threads."""
+
+    def __init__(
+        self,
+        parsers: ParserPool,
+        documents: Documents,
+        fetch: Callable[[str], bytes],
+        rules: IndexRules,
+        prepare: Callable[[], object],
+    ) -> None:
+        """Take ``fetch``, which reads an object by its key, and ``prepare``.
+
+        ``prepare`` makes Postgres ready; it is called before every first use.
+        """
+        self._prepare = prepare
+        self._parsers = parsers
+        self._documents = documents
+        self._fetch = fetch
+        self._rules = rules
+
+    def known(self, requests: Sequence[IndexRequest]) -> dict[str, DocumentWrite]:
+        """Return ready writes, by job, for content whose document is there already.
+
+        Raises:
+            ServiceUnavailable: Postgres is at fault (``postgres``).
+
+        """
+        self._prepare()
+        pairs = [(request.collection, request.sha256) for request in requests]
+        found = self._documents.find_many(pairs)
+        writes = {}
+        for request in requests:
+            there = found.get((request.collection, request.sha256))
+            # What was only stored may have come under a name that says more now.
+            if there is not None and (
+                there.status != "stored_only" or there.doc_type == request.doc_type
+            ):
+                status = cast("Status", there.status)
+                writes[request.job_id] = self._write(request, status)
+        return writes
+
+    def prepare(self, request: IndexRequest) -> DocumentWrite:
+        """Parse, cut and embed one file.
+
+        Raises:
+            DocumentRejected: it can never be read.
+            ParserDied: it killed its parser, or went over a limit.
+            ServiceUnavailable: the object cannot be fetched, or no parser started.
+
+        """
+        if request.size == 0:
+            return self._write(request, "empty")
+        if not is_supported(request.doc_type):
+            return self._write(request, "stored_only", notes=(UNSUPPORTED,))
+        if request.size > self._rules.text_bytes:
+            return self._write(request, "stored_only", notes=(OVER_LIMIT,))
+        fd = self._open(request)
+        try:
+            parsed = self._parsers.parse(
+                ParseTask(
+                    fd,
+                    request.doc_type,
+                    self._rules.max_characters,
+                    self._rules.chunk_characters,
+                    self._rules.chunk_overlap,
+                    self._rules.model,
+                )
+            )
+        finally:
+            os.close(fd)
+        return DocumentWrite(
+            request=request,
+            status="indexed" if parsed.chunks else "stored_only",
+            chunks=parsed.chunks,
+            vectors=parsed.vectors,
+            dims=parsed.dims,
+            metadata=dict(parsed.metadata),
+            notes=parsed.notes,
+        )
+
+    def commit(self, writes: Sequence[DocumentWrite]) -> list[IndexOutcome]:
+        """Write documents in one transaction; a search sees all of one or none.
+
+        Raises:
+            ServiceUnavailable: Postgres is at fault (``postgres``).
+
+        """
+        return self._documents.write(writes)
+
+    def _write(
+        self, request: IndexRequest, status: Status, notes: tuple[str, ...] = ()
+    ) -> DocumentWrite:
+        return DocumentWrite(
+            request=request,
+            status=status,
+            notes=notes,
+        )
+
+    def _open(self, request: IndexRequest) -> int:
+        if request.local_path is not None:
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            return os.open(request.local_path, flags)
+        content = self._fetch(request.s3_key)
+        try:
+            with tempfile.TemporaryFile() as file:
+                file.write(content)
+                file.flush()
+                return os.open(f"/proc/self/fd/{file.fileno()}", os.O_RDONLY)
+        except OSError as error:
+            raise ServiceUnavailable(
+                "disk", f"No temporary file could be written: {error.strerror}."
+            ) from error

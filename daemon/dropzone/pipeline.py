@@ -1,0 +1,300 @@
+"""The steps of one zone: jobs go from inbox to inbox, errors become verdicts."""
+
+import dataclasses
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from dropzone import log
+from dropzone.errors import Stopping
+from dropzone.gate import Gate
+from dropzone.journal import JobConflict, Journal, move
+from dropzone.models import IndexOutcome, IndexRequest, Job, Outcome, Status
+from dropzone.release import Ending, Release
+from dropzone.rescuer import Rescued
+from dropzone.stage import Inbox, Stage
+from dropzone.store import Store
+from dropzone.text import display
+from dropzone.verdict import Again, Fail, Limits, describe, failure_notes, judge
+from dropzone.zones import ZoneFolders
+
+_INDEX_TOGETHER = 64
+_RELEASE_TOGETHER = 64
+_UPLOAD_TOGETHER = 16
+_DUE_TOGETHER = 256
+
+
+class Executor(Protocol):
+    """Runs the index step somewhere; outcomes come back by ``Pipeline.indexed``."""
+
+    def start(self) -> None: ...
+    def submit(self, requests: Sequence[IndexRequest]) -> None: ...
+    def join(self, seconds: float) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """What pauses each step."""
+
+    store: Gate
+    index: Gate
+    release: Gate
+
+
+class Pipeline:
+    """Store, index and release of one zone. Build it, ``connect`` it, ``start`` it."""
+
+    def __init__(
+        self,
+        folders: ZoneFolders,
+        journal: Journal,
+        release: Release,
+        gates: Gates,
+        limits: Limits,
+        *,
+        capacity: int,
+        stop: threading.Event,
+    ) -> None:
+        self._folders = folders
+        self._journal = journal
+        self._release = release
+        self._gates = gates
+        self._limits = limits
+        self._stop = stop
+        self._log = log.get("pipeline")
+        self.to_store = Inbox(journal, Status.CLAIMED, capacity)
+        self.to_index = Inbox(journal, Status.STORED, capacity)
+        self.to_release = Inbox(journal, Status.INDEXED, capacity)
+        self._indexing: dict[str, Job] = {}
+        self._begun: dict[str, float] = {}
+        self._store: Store | None = None
+        self._executor: Executor | None = None
+        self._record_failure: Callable[[Job], None] = lambda _job: None
+        self._stages: list[Stage] = []
+
+    def connect(
+        self,
+        store: Store,
+        executor: Executor,
+        record_failure: Callable[[Job], None],
+        *,
+        uploads: int,
+    ) -> None:
+        """Give the pipeline what needs the services; claiming goes on without them."""
+        self._store = store
+        self._executor = executor
+        self._record_failure = record_failure
+        self._stages = [
+            Stage(
+                "store",
+                self.to_store,
+                self._store_jobs,
+                self._stop,
+                threads=uploads,
+                most=_UPLOAD_TOGETHER,
+            ),
+            Stage(
+                "index",
+                self.to_index,
+                self._index_jobs,
+                self._stop,
+                most=_INDEX_TOGETHER,
+            ),
+            Stage(
+                "release",
+                self.to_release,
+                self._release_jobs,
+                self._stop,
+                most=_RELEASE_TOGETHER,
+            ),
+        ]
+
+    def start(self, rescued: Rescued) -> None:
+        if self._executor is not None:
+            self._executor.start()
+        for stage in self._stages:
+            stage.start()
+        for job, failure in rescued.doomed:
+            self._fail(dataclasses.replace(job, error_step="rescue"), failure)
+
+    def resume(self, jobs: Sequence[Job]) -> None:
+        """Put rescued or due jobs before the step that comes next for them."""
+        for status, inbox in self._inboxes().items():
+            inbox.put(job for job in jobs if job.status is status)
+
+    def resume_due(self) -> None:
+        """Bring back waiting jobs whose pause is over; called every second or so."""
+        due = self._journal.due(time.time(), _DUE_TOGETHER)
+        if not due:
+            return
+        jobs = [
+            move(job, job.resume_status or Status.CLAIMED, retry_at=None) for job in due
+        ]
+        self._save(jobs)
+        self.resume(jobs)
+
+    def join(self, until: float) -> list[str]:
+        """Wait for every step until the monotonic time; name those that go on."""
+        late = [
+            stage.name
+            for stage in self._stages
+            if not stage.join(max(0.0, until - time.monotonic()))
+        ]
+        if self._executor is not None:
+            left = max(0.0, until - time.monotonic())
+            if not self._executor.join(left):
+                late.append("executor")
+        return late
+
+    @property
+    def idle(self) -> bool:
+        """True when no job is between two steps."""
+        return not any(inbox.busy for inbox in self._inboxes().values())
+
+    def check(self) -> None:
+        """Raise what broke a step, if one is broken."""
+        for stage in self._stages:
+            if stage.broken.done():
+                stage.broken.result()
+
+    def queued(self) -> dict[str, int]:
+        return {str(status): len(inbox) for status, inbox in self._inboxes().items()}
+
+    def _inboxes(self) -> dict[Status, Inbox]:
+        return {
+            Status.CLAIMED: self.to_store,
+            Status.STORED: self.to_index,
+            Status.INDEXED: self.to_release,
+        }
+
+    # Store
+
+    def _store_jobs(self, jobs: list[Job]) -> None:
+        stored: list[Job] = []
+        try:
+            for job in jobs:
+                self._store_job(job, stored)
+        finally:
+            # Also when the daemon stops: what is stored need not be stored again.
+            self._save(stored)
+        self.to_index.put(stored)
+        self.to_store.release(jobs)
+
+    def _store_job(self, job: Job, stored: list[Job]) -> None:
+        store = self._store
+        if store is None or self._stop.is_set():
+            raise Stopping("The daemon is stopping.")
+        begun = time.monotonic()
+        try:
+            done = self._gates.store.call(lambda: store.store(job))
+        except Stopping:
+            raise
+        except Exception as error:  # noqa: BLE001 the job's own error: others go on
+            self._judge(job, "store", error)
+        else:
+            stored.append(_timed(done, "store", begun))
+
+    # Index
+
+    def _index_jobs(self, jobs: list[Job]) -> None:
+        if self._executor is None:
+            raise Stopping("The pipeline is not connected.")
+        begun = time.monotonic()
+        for job in jobs:
+            self._indexing[job.id] = job
+            self._begun[job.id] = begun
+        self._executor.submit([self._request(job) for job in jobs])
+
+    def _request(self, job: Job) -> IndexRequest:
+        return IndexRequest(
+            job_id=job.id,
+            zone=job.zone,
+            collection=job.collection,
+            path=job.path,
+            sha256=job.sha256 or "",
+            size=job.size,
+            doc_type=job.doc_type,
+            s3_key=job.s3_key or "",
+            local_path=self._folders.payload_path(job.id, job.path),
+        )
+
+    def indexed(self, outcomes: Sequence[IndexOutcome]) -> None:
+        """Take what the executor did; called from its threads."""
+        done: list[Job] = []
+        ended: list[Job] = []
+        for outcome in outcomes:
+            job = self._indexing.pop(outcome.job_id)
+            begun = self._begun.pop(outcome.job_id)
+            ended.append(job)
+            if outcome.error is not None:
+                self._judge(job, "index", outcome.error)
+            else:
+                done.append(_timed(_indexed(job, outcome), "index", begun))
+        self._save(done)
+        self.to_release.put(done)
+        self.to_index.release(ended)
+
+    # Release
+
+    def _release_jobs(self, jobs: list[Job]) -> None:
+        self._gates.release.call(
+            lambda: self._release.end([Ending(job) for job in jobs])
+        )
+        self.to_release.release(jobs)
+
+    # Errors
+
+    def _judge(self, job: Job, step: str, error: Exception) -> None:
+        if isinstance(error, JobConflict):
+            self._log.warning("somebody else has this job", job=job.id)
+            return
+        tried = dataclasses.replace(
+            job, attempts=job.attempts + 1, **failure_notes(step, error)
+        )
+        verdict = judge(tried, error, self._limits)
+        if isinstance(verdict, Fail):
+            self._fail(tried, verdict)
+            return
+        self._wait(tried, step, error, verdict)
+
+    def _wait(self, job: Job, step: str, error: Exception, again: Again) -> None:
+        self._log.warning(
+            "will try again",
+            job=job.id,
+            path=display(job.path),
+            step=step,
+            reason=describe(error),
+            attempt=job.attempts,
+            seconds=round(again.seconds, 1),
+        )
+        retry_at = time.time() + again.seconds
+        changes = {"resume_status": again.resume, "retry_at": retry_at}
+        self._save([move(job, Status.WAITING, **changes)])
+        # Before it is due, or it would count as active and not be queued again.
+        self._inboxes()[job.status].release([job])
+
+    def _fail(self, job: Job, failure: Fail) -> None:
+        self._gates.index.call(lambda: self._record_failure(job))
+        self._gates.release.call(lambda: self._release.end([Ending(job, failure)]))
+
+    def _save(self, jobs: Sequence[Job]) -> None:
+        self._gates.release.call(lambda: self._journal.save(jobs))
+
+
+def _indexed(job: Job, outcome: IndexOutcome) -> Job:
+    data: dict[str, Any] = {
+        **job.data,
+        "document_id": outcome.document_id,
+        "chunks": outcome.chunks,
+        "notes": list(outcome.notes),
+    }
+    return move(
+        job, Status.INDEXED, outcome=outcome.outcome or Outcome.INDEXED, data=data
+    )
+
+
+def _timed(job: Job, step: str, begun: float) -> Job:
+    seconds = {**job.data.get("seconds", {}), step: round(time.monotonic() - begun, 4)}
+    return dataclasses.replace(job, data={**job.data, "seconds": seconds})

@@ -1,0 +1,220 @@
+"""What to do, at start, with each state a dead daemon left behind.
+
+Place is state: what lies in ``state/work/JOB/`` is claimed, whatever else is known.
+The journal adds how far the job had come, the receipts whether it was ending.
+"""
+
+import dataclasses
+import datetime as dt
+import os
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from dropzone import log
+from dropzone.extract import doc_type_of
+from dropzone.journal import Journal, move
+from dropzone.models import ENDED, Job, Outcome, Status, time_of
+from dropzone.places import collection_of, unquoted
+from dropzone.readiness import Signature
+from dropzone.receipts import Position, Receipts
+from dropzone.release import Ending, Release
+from dropzone.text import display
+from dropzone.verdict import Fail
+from dropzone.zones import Claim, ZoneFolders
+
+_TOGETHER = 64
+_VANISHED = Fail(
+    "The file vanished from its work folder before it was released.",
+    "Nothing of dropzone deletes there; look for it, and drop it again.",
+)
+
+
+@dataclass(slots=True)
+class Rescued:
+    """Jobs to go on with, each in its state, and jobs that have to fail."""
+
+    resume: list[Job] = field(default_factory=list)
+    doomed: list[tuple[Job, Fail]] = field(default_factory=list)
+
+
+class Rescuer:
+    """Runs once, before any step starts. Running it twice changes nothing more."""
+
+    def __init__(
+        self,
+        zone: str,
+        folders: ZoneFolders,
+        journal: Journal,
+        receipts: Receipts,
+        release: Release,
+    ) -> None:
+        self._zone = zone
+        self._folders = folders
+        self._journal = journal
+        self._receipts = receipts
+        self._release = release
+        self._log = log.get("rescuer").bind(zone=zone)
+        self._endings: list[Ending] = []
+        self._claimed: list[Job] = []
+
+    def run(self) -> Rescued:
+        """Finish what was ending, and return what has to go on.
+
+        Raises:
+            ServiceUnavailable: the disk is full or failing (``disk``).
+            ZoneError: the receipts were tampered with.
+
+        """
+        mark = Position.load(self._journal.marks().get("receipts"))
+        self._take_receipts(self._receipts.recover(mark))
+        rescued = Rescued()
+        known = {job.id: job for job in self._journal.unfinished()}
+        for job_id, paths in self._folders.jobs_in_work():
+            self._rescue_folder(job_id, paths, known.pop(job_id, None), rescued)
+        for job in known.values():
+            self._rescue_missing(job, rescued)
+        self._finish(rescued)
+        self._journal.close_batch(None)
+        if rescued.resume or rescued.doomed or self._endings:
+            self._log.info(
+                "rescued",
+                resumed=len(rescued.resume),
+                ended=len(self._endings),
+                failed=len(rescued.doomed),
+            )
+        return rescued
+
+    def _take_receipts(self, receipts: list[dict[str, Any]]) -> None:
+        interrupted = []
+        for receipt in receipts:
+            job = self._journal.get(receipt["job"])
+            if job is None:
+                # The journal was lost or is an old copy; the receipt tells the rest.
+                self._journal.add([_from_receipt(receipt)])
+            elif job.status not in ENDED:
+                interrupted.append(receipt)
+        self._release.recover(interrupted)
+
+    def _rescue_folder(
+        self, job_id: str, paths: list[bytes], job: Job | None, rescued: Rescued
+    ) -> None:
+        if job is not None and self._release.receipt_of(job_id):
+            self._endings.append(Ending(job))
+        elif not paths:
+            self._folders.drop_empty(job_id)
+            if job is not None:
+                self._rescue_missing(job, rescued)
+        elif job is not None:
+            path = job.path if job.path in paths else paths[0]
+            self._resume(dataclasses.replace(job, path=path), rescued)
+        elif (ended := self._journal.get(job_id)) is not None:
+            self._log.error(
+                "a file lies in the work folder of a job that ended",
+                job=job_id,
+                status=str(ended.status),
+                path=display(paths[0]),
+            )
+        else:
+            self._claimed.append(self._adopted(job_id, paths[0]))
+
+    def _rescue_missing(self, job: Job, rescued: Rescued) -> None:
+        if self._release.receipt_of(job.id):
+            self._endings.append(Ending(job))
+        elif job.status is Status.CLAIMING:
+            self._journal.forget([job])
+        else:
+            rescued.doomed.append((job, _VANISHED))
+
+    def _resume(self, job: Job, rescued: Rescued) -> None:
+        signature = self._folders.signature(job.id, job.path)
+        if job.status is Status.WAITING:
+            return
+        if job.status is Status.CLAIMING:
+            self._claimed.append(job)
+        elif signature is not None and _unchanged(job, signature):
+            rescued.resume.append(job)
+        else:
+            again = move(job, Status.CLAIMED)
+            self._journal.save([again])
+            rescued.resume.append(again)
+
+    def _adopted(self, job_id: str, path: bytes) -> Job:
+        """Return a job for a claimed file that the journal does not know."""
+        signature = self._folders.signature(job_id, path)
+        now = time.time()
+        job = Job(
+            id=job_id,
+            zone=self._zone,
+            collection=collection_of(path),
+            path=path,
+            status=Status.CLAIMING,
+            size=signature.size if signature else 0,
+            mtime_ns=signature.mtime_ns if signature else 0,
+            device=signature.device if signature else 0,
+            inode=signature.inode if signature else 0,
+            doc_type=doc_type_of(os.path.basename(path)),
+            created_at=now,
+            started_at=now,
+            last_activity=now,
+        )
+        self._journal.add([job])
+        return job
+
+    def _finish(self, rescued: Rescued) -> None:
+        for start in range(0, len(self._claimed), _TOGETHER):
+            group = self._claimed[start : start + _TOGETHER]
+            signature = Signature(0, 0, 0, 0, 0)
+            claims = [Claim(job.id, job.path, signature) for job in group]
+            self._folders.sync_claims(claims)
+            jobs = [move(job, Status.CLAIMED) for job in group]
+            self._journal.save(jobs)
+            rescued.resume.extend(jobs)
+        for start in range(0, len(self._endings), _TOGETHER):
+            self._release.end(self._endings[start : start + _TOGETHER])
+
+
+def _unchanged(job: Job, now: Signature) -> bool:
+    return (
+        job.device,
+        job.inode,
+        job.size,
+        job.mtime_ns,
+        job.data.get("ctime_ns"),
+    ) == (
+        now.device,
+        now.inode,
+        now.size,
+        now.mtime_ns,
+        now.ctime_ns,
+    )
+
+
+def _from_receipt(receipt: dict[str, Any]) -> Job:
+    outcome = Outcome(receipt["outcome"])
+    ended = dt.datetime.fromisoformat(receipt["ended_at"]).timestamp()
+    data = {
+        name: receipt[name]
+        for name in ("area", "place", "document_id", "chunks", "notes", "reason_file")
+        if receipt.get(name) is not None
+    }
+    return Job(
+        id=receipt["job"],
+        zone=receipt["zone"],
+        collection=receipt["collection"],
+        path=unquoted(receipt["path"]),
+        status=Status.FAILED if outcome is Outcome.FAILED else Status.DONE,
+        size=receipt["size"],
+        mtime_ns=0,
+        sha256=receipt["sha256"],
+        doc_type=receipt["doc_type"],
+        s3_key=receipt["s3_key"],
+        outcome=outcome,
+        attempts=receipt["attempts"],
+        created_at=time_of(receipt["job"]),
+        last_activity=ended,
+        ended_at=ended,
+        end_reason=receipt["reason"] or str(outcome),
+        batch_id=receipt["batch"],
+        data=data,
+    )

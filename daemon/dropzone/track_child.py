@@ -1,0 +1,64 @@
+"""The child process of the track step: reads batches from stdin, logs them in MLflow.
+
+Each line in is a JSON request, each line out its answer. It ends at the end of input,
+so never later than the daemon, and when nothing has come for a while.
+"""
+
+import json
+import os
+import select
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from dropzone import log
+from dropzone.errors import DropzoneError
+from dropzone.sessions.mlflow import MlflowSession
+from dropzone.sessions.settings import MlflowSettings
+
+# MLflow's import is 160 MB of memory, so it does not stay for nothing.
+_IDLE_SECONDS = 60.0
+
+
+def main() -> int:
+    """Serve until the daemon closes the pipe, or for a minute of silence."""
+    # Ctrl-C reaches the daemon, which decides when this process ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Libraries that print must not speak into the answers.
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    log.configure(level="warning")
+    session: MlflowSession | None = None
+    # One request at a time is under way, so nothing waits in Python's buffer unseen.
+    while _waits(_IDLE_SECONDS) and (line := sys.stdin.buffer.readline()):
+        request = json.loads(line)
+        if session is None:
+            session = _open(request["settings"])
+        answers.write(json.dumps(_answer(session, request)).encode() + b"\n")
+    return 0
+
+
+def _open(settings: dict[str, Any]) -> MlflowSession:
+    directory = Path(settings.pop("directory"))
+    return MlflowSession(MlflowSettings(directory, **settings))
+
+
+def _waits(seconds: float) -> bool:
+    return bool(select.select([sys.stdin.buffer], [], [], seconds)[0])
+
+
+def _answer(session: MlflowSession, request: dict[str, Any]) -> dict[str, Any]:
+    try:
+        if "check" in request:
+            health = session.check()
+            return {} if health.healthy else {"error": health.error or "no answer"}
+        return {"run_id": session.log_batch(**request["log"])}
+    except DropzoneError as error:
+        return {"error": error.message, "hint": error.hint}
+    except Exception as error:  # noqa: BLE001 foreign code; the daemon shows and retries
+        return {"error": f"MLflow failed with {type(error).__name__}: {error}"}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,133 @@
+"""The daemon's side of the process that holds the MLflow client."""
+
+import contextlib
+import json
+import os
+import selectors
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from dropzone.errors import ServiceUnavailable, Stopping
+
+
+class TrackProcess:
+    """The child that holds the MLflow client. Thread-safe; started when needed."""
+
+    def __init__(
+        self, settings: Mapping[str, Any], *, timeout: float, stop: threading.Event
+    ) -> None:
+        """Take ``settings``, the fields of MlflowSettings as JSON takes them.
+
+        ``timeout`` bounds one run in seconds, the import of MLflow included.
+        """
+        self._settings = dict(settings)
+        self._timeout = timeout
+        self._stop = stop
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def log(self, run: Mapping[str, Any]) -> str:
+        """Return the id of the run that holds this batch. May run twice.
+
+        Raises:
+            ServiceUnavailable: MLflow is at fault, or does not answer (``mlflow``).
+            Stopping: the daemon stops meanwhile.
+
+        """
+        return str(self._ask({"log": run})["run_id"])
+
+    def check(self) -> None:
+        """Ask the tracking store for an answer.
+
+        Raises:
+            ServiceUnavailable: it gives none (``mlflow``).
+
+        """
+        self._ask({"check": True})
+
+    def close(self) -> None:
+        """End the child at once; what it was doing is found again by its tag."""
+        child = self._child
+        if child is not None:
+            child.kill()
+        with self._lock:
+            self._drop()
+
+    def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        with self._lock:
+            try:
+                child = self._started()
+                _send(child, {"settings": self._settings, **request})
+                answer = self._read(child)
+            except OSError as error:
+                self._drop()
+                raise ServiceUnavailable(
+                    "mlflow", f"The tracking process broke off: {error}."
+                ) from error
+            except (ServiceUnavailable, Stopping):
+                self._drop()
+                raise
+        if "error" in answer:
+            raise ServiceUnavailable(
+                "mlflow", answer["error"], hint=answer.get("hint", "")
+            )
+        return answer
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self._stop.is_set():
+            raise Stopping("The daemon is stopping.")
+        if self._child is None or self._child.poll() is not None:
+            self._drop()
+            command = [sys.executable, "-m", "dropzone.track_child"]
+            self._child = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,
+            )
+        return self._child
+
+    def _read(self, child: subprocess.Popen[bytes]) -> dict[str, Any]:
+        until = time.monotonic() + self._timeout
+        received = bytearray()
+        with selectors.DefaultSelector() as selector:
+            out = child.stdout
+            if out is None:
+                raise BrokenPipeError("no pipe to the tracking process")
+            selector.register(out, selectors.EVENT_READ)
+            while not received.endswith(b"\n"):
+                if self._stop.is_set():
+                    raise Stopping("The daemon is stopping.")
+                if time.monotonic() > until:
+                    raise ServiceUnavailable(
+                        "mlflow", f"MLflow gave no answer in {self._timeout:.0f} s."
+                    )
+                if selector.select(0.1):
+                    part = os.read(out.fileno(), 1 << 16)
+                    if not part:
+                        raise BrokenPipeError("the tracking process ended")
+                    received += part
+        answer: dict[str, Any] = json.loads(received)
+        return answer
+
+    def _drop(self) -> None:
+        child, self._child = self._child, None
+        if child is None:
+            return
+        child.kill()
+        child.wait()
+        for pipe in (child.stdin, child.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+
+def _send(child: subprocess.Popen[bytes], message: Mapping[str, Any]) -> None:
+    if child.stdin is None:
+        raise BrokenPipeError("no pipe to the tracking process")
+    child.stdin.write(json.dumps(message).encode() + b"\n")
+    child.stdin.flush()

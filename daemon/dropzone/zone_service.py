@@ -1,0 +1,295 @@
+"""Everything that serves one zone, built and stopped together."""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from dropzone.documents import Documents
+from dropzone.embed import make_embedder
+from dropzone.errors import ServiceUnavailable
+from dropzone.executor.local import LocalExecutor
+from dropzone.executor.parsers import ParserPool
+from dropzone.gate import Gate, Preparation
+from dropzone.index import Indexer, IndexRules
+from dropzone.intake import Intake
+from dropzone.journal import Journal
+from dropzone.pipeline import Gates, Pipeline
+from dropzone.readiness import Rules
+from dropzone.receipts import Receipts
+from dropzone.release import Release
+from dropzone.rescuer import Rescued, Rescuer
+from dropzone.sessions import SessionPool
+from dropzone.sessions.health import Health
+from dropzone.settings import Settings, Zone
+from dropzone.store import KeyRule, Store
+from dropzone.track import Batches, Tracker, TrackRules
+from dropzone.track_process import TrackProcess
+from dropzone.verdict import Limits
+from dropzone.watcher import Timing, Watcher
+from dropzone.zones import ZoneFolders
+
+_STALE_UPLOAD_SECONDS = 86_400
+# Below this, a step that waits for disk space goes on waiting.
+_FREE_BYTES = 16 << 20
+
+
+class ZoneService:
+    """One zone. ``open`` it, ``watch``, ``connect`` the services, later ``join``."""
+
+    def __init__(
+        self,
+        zone: Zone,
+        settings: Settings,
+        *,
+        tracking: TrackProcess,
+        parsers: ParserPool,
+        stop: threading.Event,
+        broken: Callable[[BaseException], None],
+    ) -> None:
+        self.zone = zone
+        self._settings = settings
+        self._tracking = tracking
+        self._parsers = parsers
+        self._stop = stop
+        self._broken = broken
+        self._pool: SessionPool | None = None
+        self._rescued = Rescued()
+        self.folders = ZoneFolders(zone.path)
+
+    def open(self) -> None:
+        """Hold the zone, open its journal and receipts, and rescue what was left.
+
+        Raises:
+            ZoneError: the zone cannot be served.
+            ServiceUnavailable: its disk is full or failing (``disk``).
+
+        """
+        self.folders.open()
+        state = self.zone.path / "state"
+        self.journal = Journal(state / "journal.sqlite")
+        self._receipts = Receipts(state / "receipts")
+        mlflow, limits = self._settings.mlflow, self._settings.limits
+        self._batches = Batches(
+            self.journal, seconds=mlflow.batch_seconds, files=mlflow.batch_files
+        )
+        release = Release(self.folders, self._receipts, self.journal, self._batches)
+        rescuer = Rescuer(
+            self.zone.name, self.folders, self.journal, self._receipts, release
+        )
+        self._rescued = rescuer.run()
+        self._gates = Gates(
+            store=self._gate("store"),
+            index=self._gate("index"),
+            release=self._gate("release"),
+        )
+        self._claim_gate = self._gate("claim")
+        self._track_gate = self._gate("track")
+        self.pipeline = Pipeline(
+            self.folders,
+            self.journal,
+            release,
+            self._gates,
+            self._limits(),
+            capacity=limits.jobs_in_memory,
+            stop=self._stop,
+        )
+        self.watcher = self._make_watcher()
+        self.tracker = self._make_tracker()
+
+    def watch(self) -> None:
+        """Begin to claim files and to log finished batches; needs no service."""
+        self.watcher.start()
+        self.tracker.start()
+
+    def connect(self, pool: SessionPool) -> None:
+        """Begin to store, index and release."""
+        self._pool = pool
+        aws, executor = self._settings.aws, self._settings.executor
+        documents = self._documents(pool)
+
+        def prepare_bucket() -> None:
+            pool.s3.ensure_bucket()
+            pool.s3.abort_stale_uploads(aws.prefix, _STALE_UPLOAD_SECONDS)
+
+        store = Store(
+            self.folders,
+            pool.s3,
+            KeyRule(aws.key_template, aws.prefix),
+            Preparation(prepare_bucket),
+        )
+        indexer = Indexer(
+            self._parsers,
+            documents,
+            pool.s3.get,
+            self._index_rules(),
+            Preparation(pool.postgres.migrate),
+        )
+        local = LocalExecutor(
+            indexer,
+            self._gates.index,
+            self.pipeline.indexed,
+            threads=processes(self._settings),
+            stop=self._stop,
+            broken=self._broken,
+        )
+        self.pipeline.connect(
+            store,
+            local,
+            lambda job: documents.record_failures([job]),
+            uploads=executor.uploads,
+        )
+        self.pipeline.resume(self._rescued.resume)
+        self.pipeline.start(self._rescued)
+
+    def join(self, until: float) -> list[str]:
+        """Wait for all threads until the monotonic time; name those that go on."""
+        late = self.pipeline.join(until)
+        for name, part in (("watcher", self.watcher), ("track", self.tracker)):
+            if not part.join(max(0.1, until - time.monotonic())):
+                late.append(name)
+        return late
+
+    def close(self) -> None:
+        """Close journal, receipts and folders; every thread must have ended."""
+        self.journal.close()
+        self._receipts.close()
+        self.folders.close()
+
+    @property
+    def gates(self) -> list[Gate]:
+        steps = self._gates
+        return [
+            self._claim_gate,
+            steps.store,
+            steps.index,
+            steps.release,
+            self._track_gate,
+        ]
+
+    @property
+    def finished(self) -> bool:
+        """True when everything that was in ``input/`` has ended and is tracked."""
+        return (
+            self.watcher.settled
+            and self.pipeline.idle
+            and not self.journal.counts().under_way
+            and not self.journal.batches_waiting()
+        )
+
+    def report(self) -> dict[str, Any]:
+        """Return what ``status`` shows beside the journal's counts."""
+        pauses = [gate.pause for gate in self.gates if gate.pause is not None]
+        return {
+            "zone": self.zone.name,
+            "watcher": self.watcher.report(),
+            "queued": self.pipeline.queued(),
+            "paused": [
+                {
+                    "step": pause.step,
+                    "service": pause.service,
+                    "since": pause.since,
+                    "reason": pause.reason,
+                    "what_to_do": pause.hint,
+                }
+                for pause in pauses
+            ],
+        }
+
+    def _gate(self, step: str) -> Gate:
+        probes: dict[str, Callable[[], object]] = {
+            "s3": lambda: self._ask("s3"),
+            "postgres": lambda: self._ask("postgres"),
+            "mlflow": self._tracking.check,
+            "disk": self._ask_disk,
+        }
+        first = self._settings.retry.first_pause_seconds
+        return Gate(step, self._stop, probes, first_pause=first)
+
+    def _ask(self, service: str) -> None:
+        if self._pool is None:
+            raise ServiceUnavailable(service, f"{service} is not started yet.")
+        health: Health = getattr(self._pool, service).check()
+        if not health.healthy:
+            raise ServiceUnavailable(service, health.error or f"{service} is down.")
+
+    def _ask_disk(self) -> None:
+        if self.folders.free_bytes() < _FREE_BYTES:
+            raise ServiceUnavailable(
+                "disk",
+                f"The disk of {self.zone.path} is full.",
+                hint="Free space on it; the daemon goes on by itself.",
+            )
+
+    def _limits(self) -> Limits:
+        retry = self._settings.retry
+        return Limits(
+            unknown_attempts=retry.unknown_error_attempts,
+            parser_deaths=retry.parser_death_attempts,
+            first_pause=retry.first_pause_seconds,
+            longest_pause=retry.longest_pause_seconds,
+        )
+
+    def _make_watcher(self) -> Watcher:
+        zone = self.zone
+        intake = Intake(zone.name, self.folders, self.journal, self.pipeline.to_store)
+        return Watcher(
+            self.folders,
+            self.journal,
+            intake,
+            self._claim_gate,
+            rules=Rules(
+                zone.quiet_seconds, zone.quiet_seconds_without_lease, zone.ignore
+            ),
+            timing=Timing(zone.events, zone.scan_seconds, zone.poll_seconds),
+            stop=self._stop,
+            broken=self._broken,
+        )
+
+    def _make_tracker(self) -> Tracker:
+        mlflow, chunking = self._settings.mlflow, self._settings.chunking
+        uri = mlflow.tracking_uri or ""
+        params = {
+            "zone": self.zone.name,
+            "embedding_model": self._settings.embedding.model,
+            "chunk_characters": str(chunking.max_characters),
+            "chunk_overlap": str(chunking.overlap_characters),
+            "key_template": self._settings.aws.key_template,
+        }
+        rules = TrackRules(params, mlflow.timeout_seconds, uri.startswith("http"))
+        return Tracker(
+            self.journal,
+            self._batches,
+            self._tracking,
+            self._track_gate,
+            rules,
+            idle=lambda: self.pipeline.idle,
+            stop=self._stop,
+            broken=self._broken,
+        )
+
+    def _documents(self, pool: SessionPool) -> Documents:
+        embedder = make_embedder(self._settings.embedding.model)
+        return Documents(
+            pool.postgres,
+            model_name=embedder.name,
+            model_fingerprint=embedder.fingerprint,
+            dims=embedder.dims,
+            params=embedder.params,
+        )
+
+    def _index_rules(self) -> IndexRules:
+        settings = self._settings
+        return IndexRules(
+            text_bytes=int(settings.limits.text_megabytes * 1_000_000),
+            max_characters=settings.extract.max_characters,
+            chunk_characters=settings.chunking.max_characters,
+            chunk_overlap=settings.chunking.overlap_characters,
+            model=settings.embedding.model,
+        )
+
+
+def processes(settings: Settings) -> int:
+    """Return how many parser processes to run: as set, or half of the cores."""
+    return settings.executor.processes or max(2, (os.cpu_count() or 2) // 2)
