@@ -123,8 +123,9 @@ def test_entities_that_unfold_without_end_give_nothing():
     [
         (samples.encrypted_word(), "needs a password"),
         (samples.encrypted_word()[:100], "old Word file"),
-        (b"just text", "cannot be read"),
-        (samples.word([("", "text")])[:5000], "cannot be read"),
+        (b"just text", "damaged or is not a DOCX"),
+        (samples.word([("", "text")])[:5000], "damaged or is not a DOCX"),
+        (samples.with_body(samples.word([]), lambda _: b"<w:"), "cannot be read"),
     ],
 )
 def test_a_docx_that_cannot_be_read_is_rejected(data, message):
