@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dropzone.embed.words import STOP_WORDS, stem
 
 _DIMS = 1024
-# Larger batches leave the cache and take twice the time.
+# The rate is the same from 8 to 256; small batches hold less memory.
 _BATCH_TEXTS = 32
 _REMEMBERED_WORDS = 65536
 
