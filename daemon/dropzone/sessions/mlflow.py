@@ -27,14 +27,16 @@ os.environ.update(
 )
 
 import mlflow
+import psycopg
 import requests
 import sqlalchemy.exc
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 from mlflow.entities import Metric, Param, Run
 from mlflow.exceptions import MlflowException
+from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
 
-from dropzone.errors import DropzoneError, ServiceUnavailable
+from dropzone.errors import ConfigurationError, DropzoneError, ServiceUnavailable
 from dropzone.retry import Retry
 from dropzone.sessions.health import Health, measure
 from dropzone.sessions.settings import MlflowSettings, without_userinfo
@@ -48,11 +50,13 @@ _ENDED = frozenset({"FINISHED", "FAILED", "KILLED"})
 _PARAM_CHARACTERS = 6000
 _TAG_CHARACTERS = 5000
 _PARAMS_AT_ONCE = 100
+_CONNECT_SECONDS = 5
 
 _DRIVER_ERRORS = (
     MlflowException,
     requests.exceptions.RequestException,
     sqlalchemy.exc.SQLAlchemyError,
+    psycopg.Error,
     OSError,
     # Artifacts may lie in S3.
     Boto3Error,
@@ -192,9 +196,18 @@ class MlflowSession:
             self._client = None
 
     def _made(self) -> "mlflow.MlflowClient":
+        if self._uri.startswith("postgresql+psycopg://"):
+            # MLflow itself tries for 101 seconds before it says so.
+            plain = self._uri.replace("+psycopg", "", 1)
+            psycopg.connect(plain, connect_timeout=_CONNECT_SECONDS).close()
         # Of several processes that open a new store at once, all but one die.
         with _locked(self._settings.directory / "mlflow.lock"):
-            client = mlflow.MlflowClient(tracking_uri=self._uri)
+            try:
+                client = mlflow.MlflowClient(tracking_uri=self._uri)
+            except UnsupportedModelRegistryStoreURIException as error:
+                raise ConfigurationError(
+                    f"mlflow.tracking_uri: MLflow cannot use {self.address!r}."
+                ) from error
             client.search_experiments(max_results=1)
         return client
 
@@ -301,13 +314,8 @@ def _is_transient(error: BaseException) -> bool:
 
 def _tracking_uri(settings: MlflowSettings) -> str:
     if settings.tracking_uri is None:
-        path = str((settings.directory / "mlflow.db").resolve())
-        # SQLAlchemy takes what follows a question mark for options.
-        return (
-            f"sqlite:///file:{quote(path)}?uri=true"
-            if "?" in path
-            else f"sqlite:///{path}"
-        )
+        # MLflow decodes it once, and cuts what follows a plain question mark.
+        return f"sqlite:///{quote(str(settings.directory.resolve() / 'mlflow.db'))}"
     scheme, found, rest = settings.tracking_uri.partition("://")
     if found and scheme in {"postgres", "postgresql"}:
         # The only Postgres driver that is installed, and not SQLAlchemy's default.
