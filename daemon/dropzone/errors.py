@@ -29,7 +29,7 @@ class ServiceUnavailable(DropzoneError):
     """The surroundings are at fault, not the document.
 
     Pause the step for all jobs, probe, resume; nobody's attempts are used up.
-    ``service`` is one of ``s3``, ``postgres``, ``mlflow``, ``disk``.
+    ``service`` is one of ``s3``, ``postgres``, ``mlflow``, ``disk``, ``parser``.
     """
 
     def __init__(self, service: str, message: str, *, hint: str = "") -> None:

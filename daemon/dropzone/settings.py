@@ -115,7 +115,7 @@ class Chunking(_Section):
 
 class Extract(_Section):
     timeout_seconds: PositiveFloat = 900.0
-    memory_mb: Annotated[int, Field(ge=256)] = 1500
+    memory_mb: Annotated[int, Field(ge=512)] = 1500
     max_characters: PositiveInt = 20_000_000
 
 

@@ -203,6 +203,8 @@ class ZoneService:
             "postgres": lambda: self._ask("postgres"),
             "mlflow": self._tracking.check,
             "disk": self._ask_disk,
+            # Starting a parser is its own probe: the work is simply tried again.
+            "parser": lambda: None,
         }
         first = self._settings.retry.first_pause_seconds
         return Gate(step, self._stop, probes, first_pause=first)

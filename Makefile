@@ -1,0 +1,57 @@
+# make run    install into .venv, start the services and the daemon over drop_zones/
+# make test   install what the tests need, and run all of them
+# make check  lint, types, import contracts
+
+VENV := .venv
+BIN := $(VENV)/bin
+
+# The first Python that is new enough; name another with: make PYTHON=...
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $$p && break; done)
+
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install \
+	--constraint constraints.txt
+
+.PHONY: run test check format lock clean
+
+run: $(VENV)/.installed
+	@exec $(BIN)/dropzone run
+
+test: $(VENV)/.installed-dev
+	@$(BIN)/python -m pytest
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Every version in use, for all supported Pythons.
+lock: $(VENV)/.installed-dev
+	$(PIP) uv
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+		--no-header --no-annotate --no-emit-index-url --upgrade --output-file constraints.txt
+
+$(VENV)/.made:
+	@test -n "$(PYTHON)" || { echo "dropzone needs Python 3.11 or newer." \
+		"Install it, or name it: make PYTHON=/path/to/python3" >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is incomplete." \
+		"On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 2; }
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.made pyproject.toml constraints.txt
+	@echo "Installing dropzone into $(VENV) (a minute or two the first time)"
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) dist
