@@ -1,0 +1,5 @@
+"""Fixtures for every test."""
+
+from servers import services
+
+__all__ = ["services"]
