@@ -1,0 +1,110 @@
+"""How values are printed: tables for people, one JSON document for programs."""
+
+import dataclasses
+import datetime as dt
+import json
+import time
+from collections.abc import Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from dropzone.text import display
+
+# Wide enough never to fold a path: what reads a pipe wants one line for each row.
+_PIPE_WIDTH = 10_000
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return the place to print to; text is taken as it is, without markup."""
+    out = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    if not out.is_terminal:
+        out.width = _PIPE_WIDTH
+    return out
+
+
+def print_all(renderables: Sequence[RenderableType]) -> None:
+    out = console()
+    for item in renderables:
+        out.print(item)
+
+
+def print_json(value: object) -> None:
+    """Print one JSON document; everything but ASCII is escaped."""
+    print(json.dumps(_plain(value), indent=2))
+
+
+def table(*columns: str, numbers: Sequence[str] = ()) -> Table:
+    """Return an empty table; the columns named in ``numbers`` are set to the right."""
+    made = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for name in columns:
+        right = name in numbers
+        made.add_column(
+            name, justify="right" if right else "left", no_wrap=right, overflow="fold"
+        )
+    return made
+
+
+def cells(*values: object) -> list[Text]:
+    """Return the cells of a row, safe to show on a terminal."""
+    return [Text("" if value is None else shown(value)) for value in values]
+
+
+def shown(value: object) -> str:
+    return display(value if isinstance(value, bytes) else str(value))
+
+
+def size(count: int) -> str:
+    """Return a number of bytes as people write it."""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:  # noqa: PLR2004 the step between units
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def span(seconds: float) -> str:
+    """Return a length of time in its two largest units."""
+    whole = max(0, int(seconds))
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE} s"
+    if whole < _DAY:
+        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"
+    return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
+
+
+def ago(moment: float | None) -> str:
+    return "" if moment is None else f"{span(time.time() - moment)} ago"
+
+
+def clock(moment: float | None) -> str:
+    """Return an epoch time as local date and time with the offset."""
+    if moment is None:
+        return ""
+    local = dt.datetime.fromtimestamp(moment, dt.UTC).astimezone()
+    return local.isoformat(sep=" ", timespec="seconds")
+
+
+def _plain(value: object) -> Any:
+    """Return ``value`` as JSON knows it; bytes as they are shown."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value)]
+        return {name: _plain(getattr(value, name)) for name in names}
+    if isinstance(value, dict):
+        return {str(_plain(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, (bytes, Path)):
+        return display(bytes(value))
+    return value
