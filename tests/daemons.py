@@ -1,0 +1,248 @@
+"""Runs the daemon as a process over a zone of a test, and looks at what it did.
+
+What it did is read from outside: folders, S3, Postgres and receipts, not the journal's
+word alone.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psycopg  # noqa: TID251 a client of the test's own
+from psycopg.rows import dict_row  # noqa: TID251
+
+from dropzone.embedded import ServiceAddresses
+from dropzone.journal import Journal
+from servers import fresh_bucket, fresh_database, s3_client
+
+DEADLINE = 45.0
+
+
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = DEADLINE) -> Any:
+    """Return the condition's first true value; fail after ``seconds``."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if value := condition():
+            return value
+        time.sleep(0.02)  # noqa: TID251 polls a condition, with a deadline
+    raise AssertionError(f"did not happen in {seconds:.0f} s: {what}")
+
+
+class ZoneOfTest:
+    """A zone in a folder of its own, its settings, and the daemons over it."""
+
+    def __init__(self, base: Path, environment: Mapping[str, str]) -> None:
+        self.base = base
+        self.root = base / "drop_zones"
+        self.input = self.root / "input"
+        self.input.mkdir(parents=True, exist_ok=True)
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "DROPZONE__ZONES": json.dumps(
+                [{"path": "drop_zones", "quiet_seconds": 0.2}]
+            ),
+            "DROPZONE__RETRY__FIRST_PAUSE_SECONDS": "0.2",
+            "DROPZONE__MLFLOW__BATCH_SECONDS": "2",
+            "DROPZONE__LOG__FORMAT": "json",
+            **{k: v for k, v in os.environ.items() if k.startswith("COVERAGE")},
+            **environment,
+        }
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        """Start ``dropzone run`` and return when it watches the zone."""
+        seen = self.log().count('"event": "started"')
+        with (self.base / "daemon.log").open("ab") as out:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "dropzone", "run", *arguments],
+                cwd=self.base,
+                env=self.environment,
+                stdout=out,
+                stderr=out,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self._started.append(process)
+        wait_for(
+            lambda: (
+                self.log().count('"event": "started"') > seen
+                or process.poll() is not None
+            ),
+            "the daemon starts",
+        )
+        return process
+
+    def run_once(self) -> int:
+        """Run ``dropzone run --once`` to its end and return its exit code."""
+        return self.start("--once").wait(DEADLINE)
+
+    def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "dropzone", *arguments],
+            cwd=self.base,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+            check=False,
+        )
+
+    def stop(self, process: "subprocess.Popen[bytes]") -> float:
+        """Ask the daemon to stop; return how many seconds it took."""
+        begun = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(15) == 0, self.log()[-3000:]
+        return time.monotonic() - begun
+
+    def close(self) -> None:
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+    def log(self) -> str:
+        with contextlib.suppress(FileNotFoundError):
+            return (self.base / "daemon.log").read_text(errors="replace")
+        return ""
+
+    # What a producer does
+
+    def drop(self, name: str | bytes, content: bytes) -> str:
+        """Rename a whole file into ``input/``; return its SHA-256."""
+        path = os.path.join(os.fsencode(self.input), os.fsencode(name))
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        aside = os.path.join(os.fsencode(self.base), b"aside")
+        with open(aside, "wb") as file:
+            file.write(content)
+        os.rename(aside, path)
+        return hashlib.sha256(content).hexdigest()
+
+    # What is to be seen from outside
+
+    def files(self, area: str) -> dict[bytes, str]:
+        """Return the payload files of an area: relative path to SHA-256."""
+        root = os.fsencode(self.root / area)
+        found = {}
+        for folder, _, names in os.walk(root):
+            for name in names:
+                path = os.path.join(folder, name)
+                if not name.endswith(b".error.json") and not os.path.islink(path):
+                    with open(path, "rb") as file:
+                        digest = hashlib.sha256(file.read()).hexdigest()
+                    found[os.path.relpath(path, root)] = digest
+        return found
+
+    def receipts(self) -> list[dict[str, Any]]:
+        lines = []
+        for path in sorted((self.root / "state" / "receipts").glob("*.jsonl")):
+            lines += path.read_text("ascii").splitlines()
+        return [json.loads(line) for line in lines]
+
+    def outcomes(self) -> dict[str, str]:
+        """Return how each path ended, by its last receipt."""
+        return {receipt["path"]: receipt["outcome"] for receipt in self.receipts()}
+
+    def wait_for_ends(self, count: int, seconds: float = DEADLINE) -> None:
+        """Wait until so many jobs ended and nothing is left in input or work."""
+        wait_for(lambda: len(self.receipts()) >= count, f"{count} receipts", seconds)
+        wait_for(
+            lambda: not self.files("input") and not self.files("state/work"),
+            "input and work are empty",
+            seconds,
+        )
+
+    def report(self) -> dict[str, Any]:
+        with contextlib.suppress(FileNotFoundError):
+            report: dict[str, Any] = json.loads(
+                (self.root / "state" / "daemon.json").read_text()
+            )
+            return report
+        return {}
+
+    @contextlib.contextmanager
+    def journal(self) -> Iterator[Journal]:
+        journal = Journal(self.root / "state" / "journal.sqlite", create=False)
+        try:
+            yield journal
+        finally:
+            journal.close()
+
+    def query(self, statement: str, *values: Any) -> list[dict[str, Any]]:
+        with psycopg.connect(
+            self.environment["DATABASE_URL"], autocommit=True, row_factory=dict_row
+        ) as connection:
+            return connection.execute(statement, values).fetchall()
+
+
+def zone_on(base: Path, services: ServiceAddresses) -> ZoneOfTest:
+    """Return a zone with a database and a bucket of its own on the given servers."""
+    assert services.s3_endpoint
+    assert services.s3_access_key
+    assert services.s3_secret_key
+    return ZoneOfTest(
+        base,
+        {
+            "DATABASE_URL": fresh_database(services),
+            "DROPZONE_BUCKET": fresh_bucket(services),
+            "AWS_ENDPOINT_URL_S3": services.s3_endpoint,
+            "AWS_ACCESS_KEY_ID": services.s3_access_key,
+            "AWS_SECRET_ACCESS_KEY": services.s3_secret_key,
+        },
+    )
+
+
+def objects(zone: ZoneOfTest, services: ServiceAddresses) -> dict[str, str]:
+    """Return the SHA-256 of every object in the zone's bucket, by key."""
+    client = s3_client(services)
+    bucket = zone.environment["DROPZONE_BUCKET"]
+    found = {}
+    try:
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+            for item in page.get("Contents", ()):
+                body = client.get_object(Bucket=bucket, Key=item["Key"])["Body"].read()
+                found[item["Key"]] = hashlib.sha256(body).hexdigest()
+    finally:
+        client.close()
+    return found
+
+
+def check_invariants(
+    zone: ZoneOfTest, services: ServiceAddresses, dropped: Mapping[str, int]
+) -> None:
+    """Check the promises over folders, receipts, S3 and Postgres.
+
+    ``dropped`` maps the SHA-256 of every dropped content to how often it was dropped.
+    """
+    ends = [*zone.files("processed").values(), *zone.files("failed").values()]
+    assert sorted(ends) == sorted(sha for sha, n in dropped.items() for _ in range(n))
+    assert not zone.files("input")
+    assert not zone.files("state/work")
+    assert not list((zone.root / "state" / "work").iterdir())
+    receipts = zone.receipts()
+    assert len(receipts) == sum(dropped.values())
+    assert len({receipt["job"] for receipt in receipts}) == len(receipts)
+    there = objects(zone, services)
+    for receipt in receipts:
+        if receipt["s3_key"]:
+            assert there[receipt["s3_key"]] == receipt["sha256"]
+    assert set(there) == {r["s3_key"] for r in receipts if r["s3_key"]}
+    documents = zone.query(
+        "SELECT d.id, d.sha256, d.chunk_count, d.status,"
+        " (SELECT count(*) FROM dropzone.chunks c WHERE c.document_id = d.id)"
+        " AS chunks,"
+        " (SELECT count(*) FROM dropzone.embeddings e JOIN dropzone.embedding_models m"
+        "   ON m.id = e.model_id AND vector_dims(e.embedding) = m.dims"
+        "   WHERE e.document_id = d.id) AS vectors FROM dropzone.documents d"
+    )
+    for document in documents:
+        assert document["chunks"] == document["vectors"] == document["chunk_count"]
+    deliveries = zone.query("SELECT job_id::text AS job FROM dropzone.deliveries")
+    assert {row["job"] for row in deliveries} == {r["job"] for r in receipts}
