@@ -79,6 +79,27 @@ def test_a_migration_that_fails_leaves_nothing(postgres):
     ]
 
 
+@pytest.mark.parametrize(
+    "statement", ["CREATE EXTENSION nowhere", "CREATE TABLE dropzone.x (a nowhere)"]
+)
+def test_a_server_without_pgvector_is_told(postgres, statement):
+    wanted = [migrate.Migration(1, "1.sql", statement)]
+    with (
+        postgres.connection() as connection,
+        pytest.raises(ConfigurationError, match="pgvector"),
+    ):
+        migrate.migrate(connection, wanted)
+
+
+def test_rights_that_are_missing_are_told(postgres):
+    with postgres.connection() as connection:
+        connection.execute("SET ROLE pg_monitor")
+        with pytest.raises(ConfigurationError) as caught:
+            migrate.migrate(connection)
+        connection.execute("RESET ROLE")
+    assert "GRANT CREATE" in caught.value.hint
+
+
 def test_missing_tables_are_the_fault_of_the_surroundings(postgres):
     with pytest.raises(ServiceUnavailable, match="does not exist"):
         postgres.query("SELECT * FROM dropzone.documents")

@@ -102,12 +102,13 @@ def test_a_file_that_changes_is_not_stored(s3, big, change):
     assert s3.abort_stale_uploads("", 0) == 0
 
 
-def test_a_small_file_that_grows_is_not_stored(s3, tmp_path):
+@pytest.mark.parametrize("change", [b"onetwo", b"ONE"])
+def test_a_small_file_that_changes_is_not_stored(s3, tmp_path, change):
     path = tmp_path / "small"
     path.write_bytes(b"one")
     with path.open("r+b", buffering=0) as file:
         found = digest(file)
-        file.write(b"more")
+        os.pwrite(file.fileno(), change, 0)
         with pytest.raises(SourceChanged):
             s3.put_file("small", file, found)
     assert s3.head("small") is None

@@ -14,6 +14,13 @@ from dropzone.errors import ConfigurationError
 # Any number will do, as long as all versions of dropzone use the same one.
 _LOCK = 0x64726F707A6F6E65 >> 1
 
+# No such extension; or one from before it had the type halfvec.
+_NO_PGVECTOR = (
+    psycopg.errors.FeatureNotSupported,
+    psycopg.errors.UndefinedFile,
+    psycopg.errors.UndefinedObject,
+)
+
 _BEGIN = """
 CREATE SCHEMA IF NOT EXISTS dropzone;
 CREATE TABLE IF NOT EXISTS dropzone.migrations (
@@ -64,9 +71,9 @@ def migrate(
     try:
         with connection.transaction():
             return _apply(connection, files_in_order)
-    except (psycopg.errors.FeatureNotSupported, psycopg.errors.UndefinedFile) as error:
+    except _NO_PGVECTOR as error:
         raise ConfigurationError(
-            f"This Postgres has no pgvector: {_first_line(error)}",
+            f"This Postgres has no pgvector, or an old one: {_first_line(error)}",
             hint="Install the package postgresql-NN-pgvector on the server, "
             "0.7 or newer.",
         ) from error

@@ -6,6 +6,7 @@ interrupted when the daemon stops, and two layers would multiply.
 """
 # ruff: noqa: TID251 - this module owns the S3 driver.
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -84,9 +85,12 @@ class S3Session:
         Raises:
             ServiceUnavailable: S3 cannot take or confirm it now.
             DocumentRejected: S3 refuses this object for good.
-            SourceChanged: the bytes do not arrive with the checksums given.
+            SourceChanged: ``data`` does not have the checksum ``sha256``.
 
         """
+        # Checked here, because not every S3 server compares the header with the body.
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise SourceChanged(f"{key}: the content changed while it was read.")
         md5 = md5_of(data)
         answer = self._call(
             lambda: self.client.put_object(
@@ -239,7 +243,10 @@ class S3Session:
             )
 
     def abort_stale_uploads(self, prefix: str, older_than_seconds: float) -> int:
-        """Give up uploads in parts that began that long ago; return how many."""
+        """Give up uploads in parts that began that long ago; return how many.
+
+        At most a thousand are looked at in one call.
+        """
         page = self._call(lambda: self._pending_uploads(prefix), prefix)
         if page is None:
             return 0
