@@ -1,10 +1,13 @@
 """Text that is safe to store and safe to show. Pure functions, no imports of ours."""
 
+import re
 import unicodedata
 
 # Postgres text and jsonb refuse NUL; lone surrogates cannot be encoded as UTF-8.
 # The other C0 controls carry no meaning in extracted text and break terminals.
 _DROPPED = dict.fromkeys([*range(9), 11, *range(14, 32), 127])
+# Most text needs nothing, and a search costs a tenth of a translation.
+_UNCLEAN = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f\ud800-\udfff]")
 
 
 def clean(text: str) -> str:
@@ -12,6 +15,8 @@ def clean(text: str) -> str:
 
     Tab, newline, form feed (page break) and carriage return stay.
     """
+    if _UNCLEAN.search(text) is None:
+        return text
     if text.isascii():
         return text.translate(_DROPPED)
     whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -25,9 +30,17 @@ def display(name: bytes | str) -> str:
     out as ``\x..`` or ``\u....``, so that a name can neither forge a log line nor
     reorder a terminal's text. The result is for people; it is not reversible.
     """
-    raw = name if isinstance(name, bytes) else name.encode("utf-8", "surrogateescape")
+    # A surrogate that stands for no byte comes out of this as three escaped ones.
+    raw = name if isinstance(name, bytes) else _encoded(name)
     text = raw.decode("utf-8", "backslashreplace")
     return "".join(c if _printable(c) else _escape(c) for c in text)
+
+
+def _encoded(name: str) -> bytes:
+    try:
+        return name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return name.encode("utf-8", "surrogatepass")
 
 
 def _printable(character: str) -> bool:
