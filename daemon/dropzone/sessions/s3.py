@@ -14,10 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-import structlog
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from dropzone import log
 from dropzone.errors import DropzoneError, ServiceUnavailable, SourceChanged, Stopping
 from dropzone.retry import Retry
 from dropzone.sessions import s3_errors
@@ -35,7 +35,6 @@ from dropzone.sessions.s3_parts import PartsUpload
 from dropzone.sessions.settings import S3Settings, without_userinfo
 
 T = TypeVar("T")
-_log = structlog.get_logger().bind(component="s3")
 _PROBE_SECONDS = 3
 
 
@@ -48,6 +47,7 @@ class S3Session:
         self.bucket = settings.bucket
         self._settings = settings
         self._stop = stop or threading.Event()
+        self._log = log.get("s3")
         self._retry = Retry(
             settings.retry, transient=s3_errors.is_transient, stop=self._stop
         )
@@ -348,7 +348,7 @@ class S3Session:
                 Bucket=self.bucket, Key=key, UploadId=upload_id
             )
         except s3_errors.DRIVER_ERRORS as error:
-            _log.warning("upload_not_aborted", key=key, error=str(error))
+            self._log.warning("upload_not_aborted", key=key, error=str(error))
 
     def _confirm_by_head(
         self, key: str, size: int, etags: set[str], sha256: str
