@@ -59,10 +59,18 @@ class Aws(_Section):
     def _template_is_collision_free(cls, template: str) -> str:
         import string
 
-        names = {name for _, name, _, _ in string.Formatter().parse(template) if name}
+        fields = [
+            (name, spec, conversion)
+            for _, name, spec, conversion in string.Formatter().parse(template)
+            if name is not None
+        ]
+        names = {name for name, _, _ in fields}
         if unknown := names - KEY_FIELDS:
             known = ", ".join(sorted(KEY_FIELDS))
             raise ValueError(f"unknown field {min(unknown)!r}; known: {known}")
+        if any(spec or conversion for _, spec, conversion in fields):
+            # {sha256:.2} would cut the hash, and two files could share a key.
+            raise ValueError("takes only plain fields, without ':' or '!'")
         if not names & {"sha256", "job"}:
             raise ValueError("needs {sha256} or {job}, or two files could share a key")
         return template
