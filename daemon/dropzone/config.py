@@ -17,6 +17,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from dropzone.errors import ConfigurationError
 from dropzone.settings import Settings
+from dropzone.text import display
 
 PREFIX = "DROPZONE__"
 
@@ -74,10 +75,10 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> L
     for key, value, source in _from_environment(environ):
         _merge(tree, _nested(key, value), origins, source)
     try:
-        settings = Settings.model_validate(tree)
+        settings = _resolve(Settings.model_validate(tree), path)
     except ValidationError as error:
         raise ConfigurationError(_explain(error, origins)) from None
-    return Loaded(_resolve(settings, path), path, origins)
+    return Loaded(settings, path, origins)
 
 
 def flatten(settings: BaseModel, prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -110,12 +111,19 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}.") from error
     except yaml.YAMLError as error:
-        raise ConfigurationError(f"{path} is not valid YAML: {error}.") from error
+        raise ConfigurationError(f"{path} is not valid YAML{_spot(error)}.") from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
         raise ConfigurationError(f"{path} must hold sections such as 'aws:'.")
     return {str(key): value for key, value in tree.items()}
+
+
+def _spot(error: yaml.YAMLError) -> str:
+    # Not the error's own text: it quotes the line, which may hold a password.
+    if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark):
+        return f", line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return ""
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
@@ -130,20 +138,25 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str, st
 
 def _nested(key: str, value: str) -> dict[str, Any]:
     *parents, last = key.split(".")
-    # Lists and numbers arrive as text; YAML reads them as the file would.
-    plain = last in {"password", "access_key_id", "secret_access_key", "url"}
-    tree: dict[str, Any] = {last: value if plain else _scalar(value)}
+    tree: dict[str, Any] = {last: _structure(value)}
     for parent in reversed(parents):
         tree = {parent: tree}
     return tree
 
 
-def _scalar(value: str) -> Any:
+def _structure(value: str) -> Any:
+    """Return a list or mapping that is written as YAML, any other text as it is.
+
+    Numbers stay text, which the settings read where they want one: a profile or a
+    bucket may be called 2024.
+    """
+    if not value.lstrip().startswith(("[", "{")):
+        return value
     try:
         read = yaml.safe_load(value)
     except yaml.YAMLError:
         return value
-    return read if isinstance(read, (list, dict, bool, int, float)) else value
+    return read if isinstance(read, (list, dict)) else value
 
 
 def _merge(
@@ -161,6 +174,8 @@ def _merge(
         if isinstance(value, dict):
             child = tree.setdefault(key, {})
             if isinstance(child, dict):
+                if not value:
+                    origins.setdefault(where, source)
                 _merge(child, value, origins, source, f"{where}.")
                 continue
         tree[key] = value
@@ -170,14 +185,31 @@ def _merge(
 def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
     lines = []
     for problem in error.errors(include_url=False, include_context=False):
-        key = ".".join(str(part) for part in problem["loc"])
-        source = _origin(key, origins)
-        told = _sentence(problem["type"], key, problem["msg"])
-        lines.append(f"{key or 'settings'} ({source}): {told}")
+        place = tuple(str(part) for part in problem["loc"])
+        key = ".".join(place)
+        told = _sentence(problem["type"], place, problem["msg"])
+        told += _held(problem["type"], place, problem["input"])
+        lines.append(f"{key or 'settings'} ({origin_of(key, origins)}): {told}")
     return "\n".join(lines)
 
 
-def _origin(key: str, origins: Mapping[str, str]) -> str:
+def _held(kind: str, place: tuple[str, ...], value: object) -> str:
+    """Return what a wrong setting holds, unless that could be a secret."""
+    model = _model_at(place[:-1])
+    if kind == "extra_forbidden" or model is None or not place:
+        return ""
+    field = model.model_fields.get(place[-1])
+    if field is None or not isinstance(value, (str, int, float)):
+        return ""
+    secret = SecretStr in (field.annotation, *typing.get_args(field.annotation))
+    # A whole section may be written as one text, and an address may hold a password.
+    if secret or _model_in(field.annotation) or "://" in str(value):
+        return ""
+    return f"; it holds {display(str(value))[:100]!r}"
+
+
+def origin_of(key: str, origins: Mapping[str, str]) -> str:
+    """Return where the value of this setting, or of one below it, came from."""
     parts = key.split(".")
     for length in range(len(parts), 0, -1):
         if source := origins.get(".".join(parts[:length])):
@@ -186,27 +218,24 @@ def _origin(key: str, origins: Mapping[str, str]) -> str:
     return next(inside, "default")
 
 
-def _sentence(kind: str, key: str, message: str) -> str:
+def _sentence(kind: str, place: tuple[str, ...], message: str) -> str:
     if kind != "extra_forbidden":
         return message.removeprefix("Value error, ")
-    near = difflib.get_close_matches(
-        key.rpartition(".")[2], _siblings(key), n=1, cutoff=0.5
-    )
-    told = f"did you mean {near[0]!r}?" if near else ""
-    known = ", ".join(_siblings(key))
-    return f"there is no such setting; {told or f'known here: {known}'}"
+    model = _model_at(place[:-1])
+    known = sorted(model.model_fields) if model else []
+    near = difflib.get_close_matches(place[-1], known, n=1, cutoff=0.5)
+    told = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+    return f"there is no such setting; {told}"
 
 
-def _siblings(key: str) -> list[str]:
-    model: type[BaseModel] = Settings
-    for part in key.split(".")[:-1]:
-        if part.isdigit():
-            continue
-        inner = _model_in(model.model_fields[part].annotation)
-        if inner is None:
-            return []
-        model = inner
-    return sorted(model.model_fields)
+def _model_at(place: tuple[str, ...]) -> type[BaseModel] | None:
+    """Return the section of the settings at this place."""
+    model: type[BaseModel] | None = Settings
+    for part in place:
+        if model is not None and not part.isdigit():
+            field = model.model_fields.get(part)
+            model = _model_in(field.annotation) if field else None
+    return model
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

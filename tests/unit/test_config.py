@@ -1,0 +1,234 @@
+import contextlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dropzone.config import ENVIRONMENT, flatten, load
+from dropzone.errors import ConfigurationError
+from dropzone.settings import Settings
+
+SECRET = "kG7-canary"
+
+
+@pytest.fixture
+def write(tmp_path):
+    def written(text, name="config.yaml"):
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return written
+
+
+def refused(path=None, environ=None):
+    with pytest.raises(ConfigurationError) as caught:
+        load(path, environ or {})
+    return caught.value.message
+
+
+def test_without_anything_the_defaults_hold(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    loaded = load(None, {})
+    assert loaded.path is None
+    assert loaded.settings.zones[0].path == tmp_path / "drop_zones"
+    assert loaded.settings.aws == Settings().aws
+    assert loaded.settings.embeds_postgres
+    assert loaded.settings.embeds_s3
+
+
+def test_the_environment_wins_over_the_file_and_its_own_names_over_the_common(write):
+    path = write("aws: {region: from-file, profile: from-file, default_bucket: b}\n")
+    environ = {
+        "AWS_DEFAULT_REGION": "from-common",
+        "AWS_PROFILE": "from-common",
+        "DROPZONE__AWS__REGION": "from-own",
+    }
+    loaded = load(path, environ)
+    assert loaded.settings.aws.region == "from-own"
+    assert loaded.settings.aws.profile == "from-common"
+    assert loaded.settings.aws.default_bucket == "b"
+    assert loaded.origins["aws.region"] == "environment variable DROPZONE__AWS__REGION"
+    assert loaded.origins["aws.profile"] == "environment variable AWS_PROFILE"
+    assert loaded.origins["aws.default_bucket"] == str(path)
+
+
+@pytest.mark.parametrize("name", sorted(ENVIRONMENT))
+def test_every_common_name_sets_its_setting(name, write):
+    # Names that look like numbers stay names.
+    value = "5433"
+    pair = {"AWS_ACCESS_KEY_ID": value, "AWS_SECRET_ACCESS_KEY": value}
+    environ = {name: value, **(pair if name in pair else {})}
+    section, key = ENVIRONMENT[name].split(".")
+    settings = load(write(""), environ).settings
+    held = getattr(getattr(settings, section), key)
+    if hasattr(held, "get_secret_value"):
+        held = held.get_secret_value()
+    assert str(held) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("DROPZONE__POSTGRES__PORT", "5433", lambda s: s.postgres.port == 5433),
+        ("DROPZONE__AWS__PROFILE", "on", lambda s: s.aws.profile == "on"),
+        ("DROPZONE__AWS__PROFILE", "1e3", lambda s: s.aws.profile == "1e3"),
+        ("DROPZONE__RETRY__CALL_SECONDS", "2.5", lambda s: s.retry.call_seconds == 2.5),
+        (
+            "DROPZONE__ZONES",
+            '[{"path": "/x", "events": false, "ignore": ["*.bak"]}]',
+            lambda s: not s.zones[0].events and s.zones[0].ignore == ("*.bak",),
+        ),
+        ("DROPZONE__AWS", "{region: r}", lambda s: s.aws.region == "r"),
+        ("dropzone__aws__region", "r", lambda s: s.aws.region == "us-east-1"),
+    ],
+)
+def test_values_of_the_environment_are_read_as_their_setting(
+    name, value, wanted, write
+):
+    assert wanted(load(write(""), {name: value}).settings)
+
+
+def test_an_empty_common_variable_says_nothing(write):
+    assert load(write(""), {"AWS_PROFILE": ""}).settings.aws.profile is None
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("awz: {}", "awz ({path}): there is no such setting; did you mean 'aws'?"),
+        ("aws: {regin: x}", "aws.regin ({path}): .* did you mean 'region'?"),
+        ("zones: [{nam: x}]", "zones.0.nam ({path}): .* did you mean 'name'?"),
+        ("log: {qqqq: 1}", "log.qqqq .* known here: format, level"),
+        ("aws.region: x", "aws.region ({path}): there is no such setting"),
+        ("qqqq.rrrr: x", "qqqq.rrrr ({path}): there is no such setting"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest(text, told, write):
+    path = write(text)
+    pattern = re.escape(told).replace(r"\{path\}", re.escape(str(path)))
+    assert re.search(pattern.replace(r"\.\*", ".*"), refused(path))
+
+
+def test_every_wrong_key_is_told_at_once_with_its_value_and_origin(write):
+    path = write("postgres: {port: 99999, pool_size: many}\nmlflow: {batch_filez: 1}")
+    told = refused(path, {"DROPZONE__LOG__LEVEL": "loud\x1b"}).splitlines()
+    assert len(told) == 4
+    assert any(f"postgres.port ({path})" in t and "holds '99999'" in t for t in told)
+    assert any("postgres.pool_size" in t and "holds 'many'" in t for t in told)
+    assert any("mlflow.batch_filez" in t and "'batch_files'" in t for t in told)
+    (level,) = (t for t in told if t.startswith("log.level"))
+    assert "(environment variable DROPZONE__LOG__LEVEL)" in level
+    assert "\x1b" not in level
+
+
+@pytest.mark.parametrize(
+    ("text", "environ"),
+    [
+        (f"postgres: {{password: [{SECRET}]}}", {}),
+        ("postgres: {password: 77123}", {}),
+        (f"postgres: {{pasword: {SECRET}}}", {}),
+        (f"aws: {{access_key_id: {SECRET}}}", {}),
+        (f"aws: {{secret_access_key: [{SECRET}]}}", {}),
+        (f"postgres: {{url: {{a: {SECRET}}}}}", {}),
+        ("", {"DROPZONE__POSTGRES": f"postgresql://u:{SECRET}@h/d"}),
+        ("", {"DROPZONE__POSTGRES": SECRET}),
+        ("", {"DROPZONE__LOG__LEVEL": f"http://u:{SECRET}@h"}),
+        (f'postgres:\n  password: "{SECRET}\n', {}),
+        (f"postgres:\n  password: {SECRET}: x\n", {}),
+        (f"postgres: {{password: {SECRET}\x00}}", {}),
+    ],
+)
+def test_a_wrong_setting_never_tells_a_secret(text, environ, write):
+    told = refused(write(text), environ)
+    assert SECRET not in told
+    assert "77123" not in told
+
+
+def test_invalid_yaml_is_told_with_its_place(write):
+    assert "line 2, column 12: " in refused(write("aws:\n  region: a: b\n"))
+
+
+@pytest.mark.parametrize("text", ["- a", "text", "5"])
+def test_a_file_without_sections_is_refused(text, write):
+    assert "must hold sections" in refused(write(text))
+
+
+def test_a_file_that_is_not_there_or_not_text(tmp_path):
+    assert "no configuration file" in refused(tmp_path / "none.yaml")
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    assert "cannot be read" in refused(path)
+
+
+def test_sections_without_keys_are_empty(write):
+    path = write("aws:\n  # region: x\npostgres:\nzones:\nlog: {}\n")
+    assert load(path, {}).settings.aws == Settings().aws
+
+
+def test_relative_paths_are_resolved_against_the_file(tmp_path, write):
+    (tmp_path / "etc").mkdir()
+    path = write(
+        "zones: [{path: ../in}, {name: b, path: /abs/x}]\nembedded: {directory: data}",
+        "etc/config.yaml",
+    )
+    settings = load(path, {}).settings
+    assert [zone.path for zone in settings.zones] == [
+        tmp_path / "in",
+        Path("/abs/x"),
+    ]
+    assert settings.services_directory == tmp_path / "etc" / "data"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("a", "a"), ("a", "a/b"), ("a/b", "a"), ("a", "./x/../a/b"), ("a", "{base}/a/b")],
+)
+def test_nested_zones_are_refused(one, other, write, tmp_path):
+    other = other.format(base=tmp_path)
+    told = refused(write(f"zones: [{{path: {one}}}, {{name: b, path: {other}}}]"))
+    assert "lies inside" in told
+
+
+def test_zones_beside_each_other_with_one_prefix_are_allowed(write):
+    path = write("zones: [{path: a}, {name: b, path: ab}]")
+    assert len(load(path, {}).settings.zones) == 2
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        ("{prefix}{name}", "needs {sha256} or {job}"),
+        ("{sha256}{nope}", "unknown field 'nope'"),
+        ("{sha256", "key_template"),
+        ("{sha256}{}", "unknown field ''"),
+        ("{sha256!r}", "only plain fields"),
+        ("{sha256:.2}", "only plain fields"),
+        ("{sha256.upper}", "unknown field 'sha256.upper'"),
+    ],
+)
+def test_a_key_template_that_cannot_work_is_refused(template, told, write):
+    path = write(f"aws: {{key_template: '{template}'}}")
+    assert told in refused(path)
+
+
+def test_keys_without_their_partner_are_refused(write):
+    assert "go together" in refused(write(""), {"AWS_ACCESS_KEY_ID": "x"})
+
+
+def test_secrets_are_stars_when_shown(write):
+    environ = {"DATABASE_URL": f"postgresql://{SECRET}", "POSTGRES_PASSWORD": SECRET}
+    shown = dict(flatten(load(write(""), environ).settings))
+    assert shown["postgres.url"] == shown["postgres.password"] == "********"
+    assert SECRET not in repr(shown)
+    assert shown["zones.0.name"] == "default"
+    assert SECRET not in repr(load(write(""), environ))
+
+
+@given(st.dictionaries(st.text(max_size=9), st.integers() | st.text() | st.none()))
+def test_any_mapping_is_read_or_refused_in_a_sentence(tree):
+    with contextlib.suppress(ConfigurationError):
+        load(None, {"DROPZONE__AWS": json.dumps(tree)})
