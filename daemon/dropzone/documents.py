@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from dropzone import queries, text
-from dropzone.errors import DocumentRejected
+from dropzone.errors import DocumentRejected, SourceChanged
 from dropzone.models import Chunk, IndexOutcome, IndexRequest, Job, Outcome
 from dropzone.sessions.postgres import (
     Connection,
@@ -29,7 +29,8 @@ class DocumentWrite:
 
     ``vectors`` holds one vector of ``dims`` little-endian float16 numbers for each
     chunk, one after the other. ``status`` is ``indexed`` exactly when there are
-    chunks. ``metadata`` may hold anything JSON can; control characters are removed.
+    chunks, unless the document is ``known``: then it was not read again, and the write
+    only adds a delivery to it. ``metadata`` may hold anything JSON can; control characters are removed.
     """
 
     request: IndexRequest
@@ -39,6 +40,7 @@ class DocumentWrite:
     dims: int = 0
     metadata: Mapping[str, Any] | None = None
     notes: Sequence[str] = ()
+    known: bool = False
 
     def __post_init__(self) -> None:
         if len(self.vectors) != len(self.chunks) * self.dims * _FLOAT16_BYTES:
@@ -156,7 +158,12 @@ def _write(
         _commit(connection, model, fresh)
         # Read back, since another worker may have ended the same job just now.
         past = _past(connection, ids)
-    return [past[job_id] for job_id in ids]
+    return [past.get(job_id) or _vanished(job_id) for job_id in ids]
+
+
+def _vanished(job_id: str) -> IndexOutcome:
+    told = "The document that held this content already was removed meanwhile."
+    return IndexOutcome(job_id, error=SourceChanged(told))
 
 
 def _commit(
@@ -166,12 +173,16 @@ def _commit(
     # What still deadlocks (it needs two new paths) is run again by the session.
     replaced = _lock_paths(connection, batch)
     owners: dict[Key, DocumentWrite] = {}
-    for write in batch:
+    for write in sorted(batch, key=lambda write: write.known):
         owners.setdefault(write.key, write)
     _add_collections(connection, {collection for collection, _ in owners})
     added = _add_documents(connection, owners)
     existing = _lock_documents(connection, owners, replaced)
-    placed = [_place(write, owners, added, existing) for write in batch]
+    placed = [
+        _place(write, owners, added, existing)
+        for write in batch
+        if write.key in existing
+    ]
     full = [place for place in placed if place.outcome is not Outcome.DUPLICATE]
     _upgrade(connection, [p for p in full if p.write.key not in added])
     _fill(connection, _model_id(connection, model), full)
@@ -205,7 +216,9 @@ def _add_documents(
     connection: Connection, owners: Mapping[Key, DocumentWrite]
 ) -> set[Key]:
     """Insert what is not there; return the keys of what was."""
-    keys = sorted(owners)
+    keys = sorted(key for key, write in owners.items() if not write.known)
+    if not keys:
+        return set()
     with connection.cursor() as cursor:
         cursor.executemany(
             SQL["add_document"], [_row(owners[key]) for key in keys], returning=True

@@ -72,7 +72,7 @@ class Indexer:
                 there.status != "stored_only" or there.doc_type == request.doc_type
             ):
                 status = cast("Status", there.status)
-                writes[request.job_id] = self._write(request, status)
+                writes[request.job_id] = DocumentWrite(request, status, known=True)
         return writes
 
     def prepare(self, request: IndexRequest) -> DocumentWrite:
@@ -85,11 +85,11 @@ class Indexer:
 
         """
         if request.size == 0:
-            return self._write(request, "empty")
+            return DocumentWrite(request, "empty")
         if not is_supported(request.doc_type):
-            return self._write(request, "stored_only", notes=(UNSUPPORTED,))
+            return DocumentWrite(request, "stored_only", notes=(UNSUPPORTED,))
         if request.size > self._rules.text_bytes:
-            return self._write(request, "stored_only", notes=(OVER_LIMIT,))
+            return DocumentWrite(request, "stored_only", notes=(OVER_LIMIT,))
         fd = self._open(request)
         try:
             parsed = self._parsers.parse(
@@ -122,15 +122,6 @@ class Indexer:
 
         """
         return self._documents.write(writes)
-
-    def _write(
-        self, request: IndexRequest, status: Status, notes: tuple[str, ...] = ()
-    ) -> DocumentWrite:
-        return DocumentWrite(
-            request=request,
-            status=status,
-            notes=notes,
-        )
 
     def _open(self, request: IndexRequest) -> int:
         if request.local_path is not None:

@@ -108,6 +108,7 @@ class Tracker:
     def _run(self) -> None:
         try:
             while not self._stop.wait(0.2):
+                self._process.reap()
                 self._gate.call(lambda: self._batches.close_due(idle=self._idle()))
                 for batch in self._journal.closed_batches():
                     self._gate.call(lambda batch=batch: self._track(batch))  # type: ignore[misc]

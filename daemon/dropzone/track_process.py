@@ -49,6 +49,15 @@ class TrackProcess:
         """
         self._ask({"check": True})
 
+    def reap(self) -> None:
+        """Collect a child that ended because there was nothing to do."""
+        child = self._child
+        if child is not None and child.poll() is not None and self._lock.acquire(False):
+            try:
+                self._drop()
+            finally:
+                self._lock.release()
+
     def close(self) -> None:
         """End the child at once; what it was doing is found again by its tag."""
         child = self._child

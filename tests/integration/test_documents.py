@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from dropzone.documents import Documents, DocumentWrite
-from dropzone.errors import DocumentRejected
+from dropzone.errors import DocumentRejected, SourceChanged
 from dropzone.models import Chunk, IndexRequest, Job, JobIds, Outcome, Status
 from dropzone.sessions import PostgresSettings
 from dropzone.sessions.postgres import PostgresSession
@@ -113,6 +113,23 @@ def test_the_same_content_is_one_document(postgres, documents):
     assert later.outcome is Outcome.DUPLICATE
     assert later.document_id == outcomes[0].document_id
     assert counts(postgres) == (2, 2, 2, 4)
+
+
+def test_known_content_is_only_delivered(postgres, documents):
+    (first,) = documents.write([drop("same", path=b"x")])
+    again = DocumentWrite(drop("same", path=b"y").request, "indexed", known=True)
+    (outcome,) = documents.write([again])
+    assert outcome.outcome is Outcome.DUPLICATE
+    assert outcome.document_id == first.document_id
+    assert counts(postgres) == (1, 1, 1, 2)
+
+
+def test_known_content_that_is_gone_is_read_again(postgres, documents):
+    lost = DocumentWrite(drop("gone").request, "indexed", known=True)
+    good, bad = documents.write([drop("other"), lost])
+    assert good.outcome is Outcome.INDEXED
+    assert isinstance(bad.error, SourceChanged)
+    assert counts(postgres) == (1, 1, 1, 1)
 
 
 def test_collections_are_apart(postgres, documents):
