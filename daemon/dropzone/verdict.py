@@ -6,6 +6,7 @@ from typing import Any
 
 from dropzone.errors import DocumentRejected, DropzoneError, ParserDied, SourceChanged
 from dropzone.models import Job, Status
+from dropzone.text import clean
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ def judge(job: Job, error: Exception, limits: Limits) -> Again | Fail:
     ``job.attempts`` counts this attempt already.
     """
     if isinstance(error, DocumentRejected):
-        return Fail(error.message, error.hint)
+        return Fail(describe(error), error.hint)
     hint = error.hint if isinstance(error, DropzoneError) else ""
     most = limits.unknown_attempts
     if isinstance(error, ParserDied):
@@ -49,15 +50,17 @@ def judge(job: Job, error: Exception, limits: Limits) -> Again | Fail:
     if job.attempts >= most:
         times = f"tried {job.attempts} times" if job.attempts > 1 else "tried once"
         return Fail(f"{describe(error)} ({times})", hint or _LOOK)
-    pause = min(limits.first_pause * 2 ** (job.attempts - 1), limits.longest_pause)
+    doubled = limits.first_pause * 2.0 ** min(job.attempts - 1, 60)
+    pause = min(doubled, limits.longest_pause)
     return Again(resume, pause * random.uniform(0.75, 1.25))  # noqa: S311 jitter
 
 
 def describe(error: Exception) -> str:
     """Return the error as a sentence; one of ours is a sentence already."""
     if isinstance(error, DropzoneError):
-        return error.message
-    return f"Unexpected {type(error).__name__}: {error}"
+        return clean(error.message)
+    # It may quote a name that no database takes.
+    return clean(f"Unexpected {type(error).__name__}: {error}")
 
 
 def failure_notes(step: str, error: Exception) -> dict[str, Any]:
