@@ -7,6 +7,7 @@ the moment.
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from dropzone import config, log, services
@@ -40,6 +41,36 @@ def zone_named(chosen: Settings, name: str | None) -> Zone:
             return zone
     known = ", ".join(zone.name for zone in chosen.zones)
     raise UsageError(f"There is no zone {name!r}.", hint=f"Known: {known}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """One setting, its value (secrets as stars), and where it came from."""
+
+    key: str
+    value: str
+    origin: str
+
+
+def explained(path: Path | None) -> list[Explained]:
+    """Return every setting as the daemon would use it.
+
+    Raises:
+        ConfigurationError: something in them is wrong.
+
+    """
+    loaded = config.load(path)
+    used = services.without_own_addresses(loaded.settings)
+    given = dict(config.flatten(loaded.settings))
+    return [
+        Explained(key, value, _origin(loaded, key, dropped=value != given[key]))
+        for key, value in config.flatten(used)
+    ]
+
+
+def _origin(loaded: config.Loaded, key: str, *, dropped: bool) -> str:
+    origin = config.origin_of(key, loaded.origins)
+    return f"{origin} names our embedded server" if dropped else origin
 
 
 @contextmanager

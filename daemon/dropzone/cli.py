@@ -4,23 +4,31 @@ Nothing heavy is imported before a command needs it: help and completion stay fa
 """
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dropzone import __version__
-from dropzone.command import Command
+from dropzone import __version__, completion
+from dropzone.command import PROBLEM, Command
+from dropzone.errors import UsageError
+
+_SHORT = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
     name="dropzone",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=_SHORT,
     help="Drop a file into a folder; it is stored, made searchable, and tracked.",
     epilog="Exit codes: 0 fine, 1 a problem was found, 2 wrong use or configuration. "
     "With --json, stdout holds exactly one JSON document, also for an error.",
 )
+configs = typer.Typer(no_args_is_help=True, help="Check and show the configuration.")
+services = typer.Typer(no_args_is_help=True, help="The embedded Postgres and S3.")
+app.add_typer(configs, name="config")
+app.add_typer(services, name="services")
 
 Config = Annotated[
     Path | None,
@@ -31,6 +39,27 @@ Config = Annotated[
         "/etc/dropzone/config.yaml; without any, the defaults.",
     ),
 ]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document instead of text.")
+]
+Collection = Annotated[
+    str | None,
+    typer.Option(
+        "--collection",
+        "-c",
+        metavar="NAME",
+        help="The collection: the first folder below input/.",
+        autocompletion=completion.collections,
+    ),
+]
+
+
+class SearchMode(StrEnum):
+    """How ``search`` compares."""
+
+    HYBRID = "hybrid"
+    VECTOR = "vector"
+    TEXT = "text"
 
 
 def _version(wanted: bool) -> None:
@@ -60,10 +89,10 @@ def run(
         bool, typer.Option("--once", help="Process what is there, then end.")
     ] = False,
 ) -> None:
-    """Watch the input folders and process every file that is dropped there.
+    """Watch the input folders and process every file dropped there.
 
-    Ends at Ctrl-C or SIGTERM with 0; files under way go on at the next start. With
-    --once the exit code is 1 when a file failed.
+    Ends at Ctrl-C or SIGTERM with 0; what is under way goes on at the next
+    start. With --once the exit code is 1 when a file failed.
     """
     from dropzone import config as configuration
     from dropzone import greeting, log
@@ -73,6 +102,298 @@ def run(
     log.configure(settings.log.level, settings.log.format)
     told = greeting.printer(settings) if sys.stdout.isatty() else None
     raise typer.Exit(Daemon(settings).run(once=once, ready=told))
+
+
+@app.command(cls=Command)
+def add(
+    paths: Annotated[list[Path], typer.Argument(help="Files and folders.")],
+    *,
+    collection: Collection = None,
+    zone: Annotated[
+        str | None, typer.Option("--zone", help="The zone, if there are several.")
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until each file has ended.")
+    ] = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Put copies of files into input/, whole and under a free name.
+
+    A folder comes with its own name and sub-folders, as with cp -r. With
+    --wait the exit code is 1 when a file failed or was refused.
+    """
+    from dropzone import adding
+
+    code = adding.add(
+        paths,
+        collection=collection,
+        zone=zone,
+        wait=wait,
+        config=config,
+        as_json=as_json,
+    )
+    raise typer.Exit(code)
+
+
+@app.command(cls=Command)
+def status(*, config: Config = None, as_json: Json = False) -> None:
+    """Show how each zone is doing: daemon, paused steps, counts, refused files.
+
+    The exit code is 1 when a zone has no daemon or one of its steps is paused.
+    Files that failed do not change it; they wait for you in failed/.
+    """
+    from dropzone import access, output, render
+    from dropzone import status as collected
+
+    zones = collected.of_all(access.settings(config))
+    if as_json:
+        output.print_json({"zones": zones})
+    else:
+        output.print_all(render.status(zones))
+    raise typer.Exit(0 if all(zone.fine for zone in zones) else PROBLEM)
+
+
+@app.command(cls=Command)
+def jobs(
+    *,
+    state: Annotated[
+        str | None,
+        typer.Option(
+            "--state",
+            "-s",
+            metavar="STATE",
+            help="Only jobs in this state or with this outcome: claimed, stored, "
+            "indexed, waiting, done, failed, duplicate, stored_only, empty.",
+            autocompletion=completion.states,
+        ),
+    ] = None,
+    number: Annotated[
+        int, typer.Option("-n", "--number", min=1, help="How many at most.")
+    ] = 20,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """List jobs, the newest first: one line for each dropped file."""
+    from dropzone import access, output, render
+    from dropzone.lookup import Zones, state_named
+
+    with Zones(access.settings(config)) as zones:
+        found = zones.newest(number, **state_named(state))
+    if as_json:
+        output.print_json({"jobs": found})
+    else:
+        output.print_all(render.jobs(found))
+
+
+@app.command(cls=Command)
+def show(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="JOB|PATH|SHA256",
+            help="A job's id or the end of it, a path below input/, a file name, a "
+            "SHA-256, or where the file lies now.",
+            autocompletion=completion.jobs,
+        ),
+    ],
+    *,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Tell everything about a file: its job, where it lies, what went wrong.
+
+    The exit code is 1 when nothing is known of it.
+    """
+    from dropzone import access, output, render
+    from dropzone.lookup import Zones
+
+    with Zones(access.settings(config)) as zones:
+        found, lying = zones.show(what), zones.lying(what)
+    if as_json:
+        output.print_json({"jobs": found, "in_input": lying})
+    elif found or lying:
+        output.print_all(render.show(found, lying))
+    else:
+        print(f"Nothing is known of {output.shown(what)}.", file=sys.stderr)
+    raise typer.Exit(0 if found or lying else PROBLEM)
+
+
+@app.command(cls=Command)
+def retry(
+    named: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="JOB...", autocompletion=completion.failed_jobs),
+    ] = None,
+    *,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="All that failed and were not put back.")
+    ] = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Put failed files back into input/, to be processed again.
+
+    Moving a file from failed/ to input/ by hand does the same. The exit code
+    is 1 when a file cannot be put back, for example because it is gone.
+    """
+    from dropzone import access, output, put_back, render
+    from dropzone.lookup import Zones
+
+    if bool(named) == failed:
+        raise UsageError("Name the jobs to retry, or say --failed.")
+    with Zones(access.settings(config)) as zones:
+        results = list(
+            put_back.all_failed(zones) if failed else put_back.named(zones, named or ())
+        )
+    if as_json:
+        output.print_json({"put_back": results})
+    elif results:
+        output.print_all(render.retried(results))
+    else:
+        print("No file has failed.")
+    raise typer.Exit(PROBLEM if any(result.problem for result in results) else 0)
+
+
+@app.command(cls=Command)
+def search(
+    text: Annotated[str, typer.Argument(help='Words; "in quotes" they stay together.')],
+    *,
+    collection: Collection = None,
+    limit: Annotated[
+        int, typer.Option("-k", "--limit", min=1, max=1000, help="How many at most.")
+    ] = 10,
+    mode: Annotated[
+        SearchMode, typer.Option("--mode", help="How to compare.")
+    ] = SearchMode.HYBRID,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Find passages of the indexed files, the best first.
+
+    Works while no daemon runs too: the embedded Postgres is then started for
+    the moment. The exit code is 1 when nothing is found.
+    """
+    from dropzone import access, output, render, searching
+
+    hits = searching.search(
+        access.settings(config),
+        text,
+        collection=collection,
+        limit=limit,
+        mode=mode.value,
+    )
+    if as_json:
+        output.print_json({"hits": hits})
+    elif hits:
+        output.print_all(render.hits(hits))
+    else:
+        print("Nothing found.", file=sys.stderr)
+    raise typer.Exit(0 if hits else PROBLEM)
+
+
+@app.command(cls=Command)
+def doctor(*, config: Config = None, as_json: Json = False) -> None:
+    """Check configuration, folders, limits and services; say how to mend each.
+
+    A small object is written to S3 and removed again. Embedded servers that
+    are not running are started for the moment. The exit code is 1 when
+    something keeps dropzone from working.
+    """
+    from dropzone import doctor as checks
+    from dropzone import output, render
+
+    findings = checks.examine(config)
+    if as_json:
+        output.print_json({"findings": findings})
+    else:
+        output.print_all(render.findings(findings))
+    raise typer.Exit(PROBLEM if checks.is_ill(findings) else 0)
+
+
+@app.command(cls=Command)
+def mlflow(
+    *,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            "--port",
+            min=1,
+            max=65535,
+            help="The port; otherwise 5000, or a free one if that is taken.",
+        ),
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Serve the MLflow page over the runs of this installation, until Ctrl-C.
+
+    Only this machine can reach it. When the configuration names an MLflow
+    server, its address is printed instead.
+    """
+    from dropzone import access, mlflow_page
+
+    raise typer.Exit(mlflow_page.serve(access.settings(config), port))
+
+
+@configs.command("check", cls=Command)
+def config_check(*, config: Config = None, as_json: Json = False) -> None:
+    """Check the configuration; the exit code is 2 when something is wrong."""
+    from dropzone import config as configuration
+    from dropzone import output
+
+    loaded = configuration.load(config)
+    if as_json:
+        output.print_json({"file": loaded.path, "settings_made": loaded.origins})
+    else:
+        file = output.shown(bytes(loaded.path)) if loaded.path else "No file is used"
+        print(f"{file}: nothing is wrong ({len(loaded.origins)} settings made).")
+
+
+@configs.command("show", cls=Command)
+def config_show(*, config: Config = None, as_json: Json = False) -> None:
+    """Show every setting, its value and where it came from; secrets as stars."""
+    from dropzone import access, output
+
+    settings = access.explained(config)
+    if as_json:
+        output.print_json({"settings": settings})
+        return
+    made = output.table("Setting", "Value", "From")
+    for setting in settings:
+        made.add_row(*output.cells(setting.key, setting.value, setting.origin))
+    output.print_all([made])
+
+
+@services.command("up", cls=Command)
+def services_up(*, config: Config = None) -> None:
+    """Start the embedded Postgres and S3, and leave them running."""
+    from dropzone import access, background
+
+    print(background.up(access.settings(config)))
+
+
+@services.command("down", cls=Command)
+def services_down(*, config: Config = None) -> None:
+    """Stop what 'services up' started; servers of a daemon end with it."""
+    from dropzone import access, background
+
+    print(background.down(access.settings(config)))
+
+
+@services.command("env", cls=Command)
+def services_env(*, config: Config = None, as_json: Json = False) -> None:
+    """Print how to reach the services, for: eval "$(dropzone services env)".
+
+    The lines hold passwords. They name your own services where the
+    configuration does.
+    """
+    from dropzone import access, background, output
+
+    values = background.environment(access.settings(config))
+    if as_json:
+        output.print_json(values)
+    else:
+        print(background.shell_lines(values))
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import dataclasses
 import datetime as dt
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ def console(*, stderr: bool = False) -> Console:
     return out
 
 
-def print_all(renderables: Sequence[RenderableType]) -> None:
+def print_all(renderables: Iterable[RenderableType]) -> None:
     out = console()
     for item in renderables:
         out.print(item)

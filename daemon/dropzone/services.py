@@ -3,11 +3,12 @@
 import threading
 from collections.abc import Callable
 
-from dropzone import log
+from dropzone import log, threads
 from dropzone.embedded import EmbeddedServices, ServiceAddresses, remembered
 from dropzone.errors import DropzoneError, ServiceUnavailable, Stopping
 from dropzone.gate import Pause
 from dropzone.sessions import SessionPool
+from dropzone.sessions.settings import mlflow_settings, tracking_uri
 from dropzone.settings import Settings
 
 _CHECK_SECONDS = 1.0
@@ -33,6 +34,7 @@ def without_own_addresses(settings: Settings) -> Settings:
     Whoever put the lines of ``dropzone services env`` into the shell and starts the
     daemon there means the embedded servers, which then must be started.
     """
+    settings = _without_own_store(settings)
     own = remembered(settings.services_directory)
     if own is None:
         return settings
@@ -44,6 +46,14 @@ def without_own_addresses(settings: Settings) -> Settings:
         keys = {"access_key_id": None, "secret_access_key": None}
         aws = aws.model_copy(update={**update, **keys})
     return settings.model_copy(update={"postgres": postgres, "aws": aws})
+
+
+def _without_own_store(settings: Settings) -> Settings:
+    mlflow = settings.mlflow
+    nameless = mlflow.model_copy(update={"tracking_uri": None})
+    own = settings.model_copy(update={"mlflow": nameless})
+    same = mlflow.tracking_uri == tracking_uri(mlflow_settings(own))
+    return own if same else settings
 
 
 class Services:
@@ -71,8 +81,7 @@ class Services:
         self._thread.start()
 
     def join(self, seconds: float) -> bool:
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
+        return threads.end([self._thread], seconds)
 
     def close(self) -> None:
         """Close the sessions, then the servers they lead to."""

@@ -100,6 +100,9 @@ DELETE FROM findings WHERE path = :path
 -- name: findings
 SELECT * FROM findings ORDER BY first_seen, path LIMIT :limit
 
+-- name: finding
+SELECT * FROM findings WHERE path = :path
+
 -- name: open_batch
 INSERT INTO batches (id, state, opened_at) VALUES (:id, 'open', :now)
 ON CONFLICT (id) DO NOTHING

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 # Read by MLflow when it is imported. Telemetry is on unless told otherwise; repeating
 # and giving up is our business: by itself a call to a dead server takes 246 seconds.
@@ -39,7 +38,11 @@ from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
 from dropzone.errors import ConfigurationError, DropzoneError, ServiceUnavailable
 from dropzone.retry import Retry
 from dropzone.sessions.health import Health, measure
-from dropzone.sessions.settings import MlflowSettings, without_userinfo
+from dropzone.sessions.settings import (
+    MlflowSettings,
+    tracking_uri,
+    without_userinfo,
+)
 
 T = TypeVar("T")
 
@@ -81,7 +84,7 @@ class MlflowSession:
     ) -> None:
         self._settings = settings
         self._retry = Retry(settings.retry, transient=_is_transient, stop=stop)
-        self._uri = _tracking_uri(settings)
+        self._uri = tracking_uri(settings)
         self._lock = threading.Lock()
         self._client: mlflow.MlflowClient | None = None
         self._experiments: dict[str, str] = {}
@@ -310,17 +313,6 @@ def _is_transient(error: BaseException) -> bool:
     return isinstance(
         error, (requests.exceptions.RequestException, sqlalchemy.exc.OperationalError)
     )
-
-
-def _tracking_uri(settings: MlflowSettings) -> str:
-    if settings.tracking_uri is None:
-        # MLflow decodes it once, and cuts what follows a plain question mark.
-        return f"sqlite:///{quote(str(settings.directory.resolve() / 'mlflow.db'))}"
-    scheme, found, rest = settings.tracking_uri.partition("://")
-    if found and scheme in {"postgres", "postgresql"}:
-        # The only Postgres driver that is installed, and not SQLAlchemy's default.
-        return f"postgresql+psycopg://{rest}"
-    return settings.tracking_uri
 
 
 def _artifact_root(settings: MlflowSettings) -> str | None:

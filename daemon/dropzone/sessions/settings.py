@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import quote
 
 from pydantic import SecretStr
 
@@ -150,6 +151,18 @@ def mlflow_settings(settings: Settings) -> MlflowSettings:
         timeout=named.timeout_seconds,
         retry=RetryPolicy(seconds=settings.retry.call_seconds),
     )
+
+
+def tracking_uri(settings: MlflowSettings) -> str:
+    """Return the tracking store as MLflow takes it."""
+    if settings.tracking_uri is None:
+        # MLflow decodes it once, and cuts what follows a plain question mark.
+        return f"sqlite:///{quote(str(settings.directory.resolve() / 'mlflow.db'))}"
+    scheme, found, rest = settings.tracking_uri.partition("://")
+    if found and scheme in {"postgres", "postgresql"}:
+        # The only Postgres driver that is installed, and not SQLAlchemy's default.
+        return f"postgresql+psycopg://{rest}"
+    return settings.tracking_uri
 
 
 def without_userinfo(text: str) -> str:

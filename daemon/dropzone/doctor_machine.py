@@ -1,0 +1,187 @@
+"""What ``dropzone doctor`` looks at on this machine: folders, disk, kernel limits."""
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from dropzone import fsops, status
+from dropzone.diagnosis import Diagnosis, ok, problem, warning
+from dropzone.errors import ZoneError
+from dropzone.output import size
+from dropzone.readiness import Lease
+from dropzone.settings import Zone
+from dropzone.text import display
+
+_LITTLE_SPACE, _NO_SPACE = 1_000_000_000, 16_000_000
+_FEW_INODES = 10_000
+_WATCH_SHARE = 0.9
+_MOUNTED_WHOLE = "Mount the zone as a whole, not its sub-folders."
+
+
+def zone(one: Zone) -> Iterator[Diagnosis]:
+    """Look at the folders of one zone; nothing of it is changed for good."""
+    root = one.path
+    checked = f"zone {one.name}"
+    try:
+        pid = status.server_of(root)
+    except ZoneError as error:
+        yield problem(checked, error.message, error.hint)
+        return
+    if not (root / "input").is_dir() or not (root / "state").is_dir():
+        yield _not_made(checked, root)
+        return
+    yield (
+        ok(checked, f"served by process {pid}")
+        if pid is not None
+        else warning(checked, "no daemon serves it", "Start it: dropzone run")
+    )
+    yield from _folders(checked, root)
+    yield from _space(checked, root)
+
+
+def watches(zones: Sequence[Zone]) -> Iterator[Diagnosis]:
+    """Compare the kernel's limits on file events with what the zones need."""
+    folders = sum(_count_folders(one.path / "input") for one in zones if one.events)
+    most, instances = _limit("max_user_watches"), _limit("max_user_instances")
+    if most is None or instances is None:
+        yield warning(
+            "file events",
+            "this kernel has no inotify, so the folders are scanned instead",
+            "New files are then found within zones.poll_seconds.",
+        )
+        return
+    used_watches, used_instances = _inotify_use()
+    told = (
+        f"{used_watches} of {most} watches and {used_instances} of {instances} "
+        f"instances of this user are in use; the zones have {folders} folders"
+    )
+    short = (
+        used_watches + folders > most * _WATCH_SHARE
+        or used_instances >= instances * _WATCH_SHARE
+    )
+    if short:
+        yield warning(
+            "file events",
+            f"{told}. Without a free one, folders are scanned instead",
+            "Raise fs.inotify.max_user_watches and max_user_instances with sysctl.",
+        )
+    else:
+        yield ok("file events", told)
+
+
+def _not_made(checked: str, root: Path) -> Diagnosis:
+    shown = display(bytes(root))
+    above = next(folder for folder in root.parents if folder.is_dir())
+    if os.access(above, os.W_OK | os.X_OK):
+        return ok(checked, f"{shown} is not there yet; 'dropzone run' makes it")
+    return problem(
+        checked,
+        f"{shown} is not there, and this user may not make it",
+        f"As its owner: mkdir {shown}, and chown it to the daemon's user.",
+    )
+
+
+def _folders(checked: str, root: Path) -> Iterator[Diagnosis]:
+    """Rename a probe through the folders, as the daemon does with every file."""
+    # Hidden, so a running daemon leaves it alone.
+    name = f".doctor-{secrets.token_hex(6)}"
+    here = root / "state" / name
+    try:
+        here.touch(mode=0o600)
+    except OSError as error:
+        yield _unwritable(checked, root / "state", error)
+        return
+    try:
+        yield _lease(checked, here)
+        for area in ("input", "processed", "failed", "state"):
+            try:
+                there = root / area / name
+                here.rename(there)
+            except OSError as error:
+                yield _unrenamed(checked, here.parent, root / area, error)
+                return
+            here = there
+        yield ok(f"{checked}, folders", "all on one mount, and files can be moved")
+    finally:
+        with contextlib.suppress(OSError):
+            here.unlink()
+
+
+def _unrenamed(checked: str, source: Path, target: Path, error: OSError) -> Diagnosis:
+    if error.errno == errno.EXDEV:
+        told = f"{source} and {target} are on different mounts"
+        return problem(f"{checked}, folders", told, _MOUNTED_WHOLE)
+    if error.errno == errno.ENOENT:
+        return warning(
+            f"{checked}, folders",
+            f"{target} is missing",
+            "The daemon makes it when it starts.",
+        )
+    return _unwritable(checked, target, error)
+
+
+def _unwritable(checked: str, folder: Path, error: OSError) -> Diagnosis:
+    return problem(
+        f"{checked}, folders",
+        f"{display(bytes(folder))} cannot be written: {error.strerror}",
+        "The daemon's user must own the zone's folders.",
+    )
+
+
+def _lease(checked: str, probe: Path) -> Diagnosis:
+    fd = os.open(probe, os.O_RDONLY | os.O_CLOEXEC)
+    with fsops.opened(fd):
+        supported = fsops.lease(fd) is not Lease.UNSUPPORTED
+    if supported:
+        return ok(f"{checked}, leases", "open writers are seen at once")
+    return warning(
+        f"{checked}, leases",
+        "this file system does not tell who writes to a file, so a file must lie "
+        "still for zones.quiet_seconds_without_lease",
+        "Rename files into input/ when they are complete, or use a local disk.",
+    )
+
+
+def _space(checked: str, root: Path) -> Iterator[Diagnosis]:
+    disk = os.statvfs(root)
+    free = disk.f_bavail * disk.f_frsize
+    told = f"{size(free)} are free"
+    # Some file systems have no fixed number of files, and say 0.
+    if disk.f_files:
+        told += f", and {disk.f_favail} more files fit"
+    what_to_do = "Free some space: every file is kept in processed/ and in S3."
+    if free < _NO_SPACE:
+        yield problem(f"{checked}, disk", told, what_to_do)
+    elif free < _LITTLE_SPACE or (disk.f_files and disk.f_favail < _FEW_INODES):
+        yield warning(f"{checked}, disk", told, what_to_do)
+    else:
+        yield ok(f"{checked}, disk", told)
+
+
+def _count_folders(top: Path) -> int:
+    return sum(1 for _ in os.walk(os.fsencode(top)))
+
+
+def _limit(name: str) -> int | None:
+    try:
+        return int(Path(f"/proc/sys/fs/inotify/{name}").read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _inotify_use() -> tuple[int, int]:
+    """Return the watches and instances of this user's processes."""
+    watched = instances = 0
+    user = os.geteuid()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if process.stat().st_uid == user:
+                for descriptor in (process / "fdinfo").iterdir():
+                    lines = descriptor.read_text().splitlines()
+                    count = sum(line.startswith("inotify wd:") for line in lines)
+                    watched += count
+                    instances += bool(count)
+    return watched, instances

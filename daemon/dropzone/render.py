@@ -1,0 +1,294 @@
+"""What the commands show to people, made of the values they collected."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from dropzone.diagnosis import Diagnosis
+from dropzone.follow import Ended
+from dropzone.gather import LeftOut
+from dropzone.journal import Finding
+from dropzone.lookup import RETRIED, Found, Lying, short
+from dropzone.models import Job, Outcome, Status
+from dropzone.output import ago, cells, clock, shown, size, span, table
+from dropzone.put import Placed
+from dropzone.put_back import PutBack
+from dropzone.status import History, ZoneStatus
+from dropzone.text import display
+
+if TYPE_CHECKING:
+    # Search brings the Postgres driver, which `status` does without.
+    from dropzone.search import Hit
+
+_STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"} | {
+    "failed": "red",
+    "waiting": "yellow",
+    "refused": "yellow",
+    "indexed": "green",
+}
+
+
+def _state(word: str) -> Text:
+    return Text(word, style=_STYLES.get(word, ""))
+
+
+def state_of(job: Job) -> str:
+    """Return the outcome of an ended job, the state of any other."""
+    if job.end_reason == RETRIED:
+        return "put back"
+    return str(job.outcome or job.status)
+
+
+def reason_of(job: Job) -> str:
+    if job.status is Status.WAITING or job.outcome is None:
+        return job.error_message or ""
+    if job.outcome is Outcome.FAILED:
+        return job.end_reason or ""
+    return ", ".join(job.data.get("notes", ()))
+
+
+# status
+
+
+def status(zones: Sequence[ZoneStatus]) -> Iterator[RenderableType]:
+    for zone in zones:
+        yield from _zone(zone)
+
+
+def _zone(zone: ZoneStatus) -> Iterator[RenderableType]:
+    yield Text.assemble((f"Zone {zone.zone}", "bold"), f"  {display(bytes(zone.path))}")
+    yield _serving(zone)
+    for pause in zone.paused:
+        yield Text.assemble(
+            (f"Paused: {pause['step']}", "bold yellow"),
+            f", because of {pause['service']}, since {span_since(pause['since'])}: ",
+            shown(pause["reason"]),
+        )
+        if pause["what_to_do"]:
+            yield Text(f"  {shown(pause['what_to_do'])}")
+    if zone.served:
+        yield from _history(zone.history)
+    yield Text()
+
+
+def span_since(moment: float) -> str:
+    return ago(moment).removesuffix(" ago")
+
+
+def _serving(zone: ZoneStatus) -> Text:
+    if zone.pid is not None:
+        text = Text.assemble(("Running", "green"), f" as process {zone.pid}")
+        if zone.since is not None:
+            text.append(f" for {span_since(zone.since)}")
+        if watcher := zone.watcher:
+            text.append(
+                f"; {watcher['settling']} in input/ not taken yet"
+                f" ({watcher['being_written']} being written)"
+            )
+        return text
+    text = Text.assemble(
+        ("Not running", "bold yellow"), f"; {zone.waiting_in_input} wait in input/"
+    )
+    told = "" if zone.served else " (no daemon ever ran here)"
+    return text.append(f"{told}. Start it: dropzone run")
+
+
+def _history(history: History) -> Iterator[RenderableType]:
+    done = sum(n for name, n in history.outcomes.items() if name != Outcome.FAILED)
+    rate = history.last_minute
+    yield Text(
+        f"Processed {done}, failed {history.failed} ({history.put_back} put back), "
+        f"under way {history.under_way}; last minute: {rate.files} files, "
+        f"{size(rate.bytes)}"
+    )
+    if history.under_way:
+        states = {
+            s: n for s, n in history.states.items() if s not in {"done", "failed"}
+        }
+        oldest = span(history.oldest_unfinished_seconds or 0)
+        counted = ", ".join(f"{name} {n}" for name, n in states.items())
+        yield Text(f"Under way: {counted}; the oldest for {oldest}")
+    if history.unlogged_batches:
+        yield Text(f"MLflow runs still to be logged: {history.unlogged_batches}")
+    if history.failed:
+        yield Text("See: dropzone jobs --state failed", style="red")
+    if history.refused:
+        yield _refused(history.refused)
+    if history.collections:
+        yield _collections(history)
+
+
+def _refused(findings: Sequence[Finding]) -> RenderableType:
+    made = table("Refused in input/", "because it", "what to do")
+    for finding in findings:
+        made.add_row(*cells(finding.path, finding.reason, finding.hint))
+    return made
+
+
+def _collections(history: History) -> RenderableType:
+    outcomes = [str(outcome) for outcome in Outcome]
+    made = table(
+        "Collection", "files", "size", *outcomes, numbers=["files", "size", *outcomes]
+    )
+    for row in history.collections:
+        counts = [row.outcomes.get(name, 0) for name in outcomes]
+        made.add_row(*cells(row.collection, row.files, size(row.bytes), *counts))
+    return made
+
+
+# jobs, show, retry, add
+
+
+def jobs(found: Sequence[Job]) -> Iterator[RenderableType]:
+    made = table("Job", "File", "State", "Size", "Chunks", "Dropped", "Reason",
+                 numbers=["Size", "Chunks"])  # fmt: skip
+    for job in found:
+        row = cells(short(job.id), job.path)
+        row += [_state(state_of(job))]
+        row += cells(size(job.size), job.data.get("chunks"), ago(job.created_at))
+        made.add_row(*row, *cells(reason_of(job)))
+    yield made
+
+
+def show(found: Sequence[Found], lying: Sequence[Lying]) -> Iterator[RenderableType]:
+    for item in lying:
+        yield Text.assemble(
+            (shown(item.path), "bold"), " in input/: ", _state(item.state)
+        )
+        yield Text(f"  {item.reason}\n  {item.hint}\n")
+    for one in found:
+        yield Text.assemble(
+            (shown(one.job.path), "bold"), "  ", _state(state_of(one.job))
+        )
+        facts = table("", "")
+        facts.show_header = False
+        for name, value in _facts(one):
+            if value not in {None, ""}:
+                facts.add_row(*cells(name, value))
+        yield facts
+        yield Text()
+
+
+def _facts(found: Found) -> Iterator[tuple[str, object]]:
+    job = found.job
+    yield "job", job.id
+    yield "zone and collection", f"{job.zone}, {job.collection}"
+    yield "lies in", found.lies_in or "nowhere of dropzone's any more"
+    yield "size", f"{size(job.size)} ({job.size} bytes)"
+    yield "type", job.doc_type
+    yield "sha256", job.sha256
+    yield "S3 key", job.s3_key
+    yield "document", job.data.get("document_id")
+    yield "chunks", job.data.get("chunks")
+    yield "notes", ", ".join(job.data.get("notes", ()))
+    yield "dropped", clock(job.created_at)
+    yield "ended", clock(job.ended_at)
+    yield "attempts", job.attempts
+    yield "next attempt", clock(job.retry_at)
+    yield from _failure(job)
+    yield "put back as", job.data.get("retried_as")
+    yield "retry of", job.metadata.get("retry_of")
+    yield "batch", job.batch_id
+    yield "MLflow run", found.run_id
+    yield "receipt", "found" if found.receipt else "none yet"
+
+
+def _failure(job: Job) -> Iterator[tuple[str, object]]:
+    if job.error_step and (job.outcome in {None, Outcome.FAILED}):
+        yield "error in step", job.error_step
+        yield (
+            "reason",
+            job.error_message if job.end_reason == RETRIED else reason_of(job),
+        )
+        yield "what to do", job.data.get("what_to_do")
+
+
+def retried(results: Sequence[PutBack]) -> Iterator[RenderableType]:
+    made = table("Job", "File", "")
+    for result in results:
+        job = result.job
+        name = job.path if job else result.named
+        told = result.problem or f"is in input/ again as {shown(result.path or b'')}"
+        style = "red" if result.problem else ""
+        made.add_row(*cells(short(job.id) if job else "", name), Text(told, style))
+    yield made
+
+
+def added(
+    placed: Sequence[Placed], left: Sequence[LeftOut], ended: Sequence[Ended]
+) -> Iterator[RenderableType]:
+    """Tell where files went, or once they ended, how."""
+    for item in left:
+        yield Text(f"Left out: {display(item.file)} {item.reason}.", style="yellow")
+    if not ended:
+        total = size(sum(file.size for file in placed))
+        yield Text(f"{len(placed)} files ({total}) are in input/ now.")
+        for file in placed:
+            if file.path != file.source.path:
+                yield Text(f"{shown(file.source.path)} is there as {shown(file.path)}.")
+        return
+    made = table("File", "State", "Chunks", "Seconds", "Reason",
+                 numbers=["Chunks", "Seconds"])  # fmt: skip
+    for end in ended:
+        made.add_row(*_end(end))
+    yield made
+
+
+def _end(end: Ended) -> list[Text]:
+    job = end.job
+    if job is None:
+        path, why = cells(end.placed.path, f"{end.refusal}. {end.hint}")
+        return [path, _state("refused"), Text(), Text(), why]
+    seconds = f"{(job.ended_at or 0) - job.created_at:.2f}"
+    path, chunks, took, why = cells(
+        end.placed.path, job.data.get("chunks"), seconds, reason_of(job)
+    )
+    return [path, _state(state_of(job)), chunks, took, why]
+
+
+# search
+
+
+def hits(found: "Sequence[Hit]") -> Iterator[RenderableType]:
+    for rank, hit in enumerate(found, 1):
+        place = f", page {hit.page}" if hit.page else ""
+        yield Text.assemble(
+            f"{rank}. ",
+            (shown(hit.name), "bold"),
+            f"  {shown(hit.collection)}{place}",
+            (f"  {hit.matched_by} {hit.score:.3f}", "dim"),
+        )
+        if hit.heading:
+            yield Text(f"   {shown(hit.heading)}", style="italic")
+        yield _snippet(hit)
+
+
+def _snippet(hit: "Hit") -> Text:
+    made = Text("   ")
+    at = 0
+    for start, end in hit.marks:
+        made.append(_line(hit.snippet[at:start]))
+        made.append(_line(hit.snippet[start:end]), style="bold yellow")
+        at = end
+    made.append(_line(hit.snippet[at:]))
+    return made.append("\n")
+
+
+def _line(text: str) -> str:
+    """Return text of a document on one line, safe to show."""
+    return display(" ".join(text.split("\n")).replace("\t", " "))
+
+
+# doctor
+
+
+def findings(found: "Sequence[Diagnosis]") -> Iterator[RenderableType]:
+    made = table("Checked", "", "Found")
+    for one in found:
+        told = Text(display(one.found))
+        if one.what_to_do:
+            told.append(f"\n{display(one.what_to_do)}", style="italic")
+        made.add_row(Text(one.checked), _state(one.verdict), told)
+    yield made

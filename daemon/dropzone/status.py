@@ -1,0 +1,188 @@
+"""How a zone is doing: from its lock, its journal, and what its daemon reports."""
+
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dropzone import zone_opening
+from dropzone.errors import ZoneError
+from dropzone.journal import Finding, Journal
+from dropzone.readiness import NameFilter
+from dropzone.settings import Settings, Zone
+
+_RATE_SECONDS = 60.0
+# Jobs that took longer than this from drop to end are left out of the rate.
+_LONGEST_COUNTED = 3600.0
+_MOST_FINDINGS = 100
+_MOST_WAITING = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What ended within the last ``seconds``."""
+
+    seconds: float = _RATE_SECONDS
+    files: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionCount:
+    """The ended jobs of one collection, by outcome, and their bytes."""
+
+    collection: str
+    files: int
+    bytes: int
+    outcomes: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What the journal knows. ``failed`` counts what nobody has put back yet."""
+
+    states: dict[str, int] = field(default_factory=dict)
+    outcomes: dict[str, int] = field(default_factory=dict)
+    under_way: int = 0
+    failed: int = 0
+    put_back: int = 0
+    oldest_unfinished_seconds: float | None = None
+    last_minute: Rate = field(default_factory=Rate)
+    unlogged_batches: int = 0
+    refused: tuple[Finding, ...] = ()
+    collections: tuple[CollectionCount, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneStatus:
+    """``pid`` is the daemon's, or None; ``served`` tells whether one ever ran here.
+
+    ``paused`` and ``watcher`` are as the running daemon reports them.
+    ``waiting_in_input`` is counted only while none runs.
+    """
+
+    zone: str
+    path: Path
+    served: bool
+    pid: int | None
+    since: float | None
+    paused: tuple[dict[str, Any], ...]
+    watcher: dict[str, Any]
+    waiting_in_input: int | None
+    history: History
+
+    @property
+    def fine(self) -> bool:
+        """True while a daemon serves the zone and no step is paused."""
+        return self.pid is not None and not self.paused
+
+
+def of_all(settings: Settings) -> list[ZoneStatus]:
+    """Return the status of each zone.
+
+    Raises:
+        ZoneError: this user may not look into one.
+
+    """
+    return [_of(zone) for zone in settings.zones]
+
+
+def server_of(root: Path) -> int | None:
+    """Return the process that serves the zone now, or None.
+
+    Raises:
+        ZoneError: this user may not look.
+
+    """
+    try:
+        return zone_opening.holder_of(root)
+    except PermissionError as error:
+        raise ZoneError(
+            f"The state of the zone {root} belongs to another user.",
+            hint="Run this as the daemon's user, or as root.",
+        ) from error
+
+
+def report_of(root: Path) -> dict[str, Any]:
+    """Return what the daemon of the zone last said about itself; {} if nothing."""
+    try:
+        text = (root / "state" / "daemon.json").read_text(encoding="utf-8")
+        report: dict[str, Any] = json.loads(text)
+    except (OSError, ValueError):
+        return {}
+    return report
+
+
+def _of(zone: Zone) -> ZoneStatus:
+    pid = server_of(zone.path)
+    report = report_of(zone.path)
+    # A report of a former process says nothing about this one.
+    live = report if pid is not None and report.get("pid") == pid else {}
+    journal = zone.path / "state" / "journal.sqlite"
+    return ZoneStatus(
+        zone=zone.name,
+        path=zone.path,
+        served=journal.exists(),
+        pid=pid,
+        since=live.get("started_at"),
+        paused=tuple(live.get("paused", ())),
+        watcher=live.get("watcher", {}),
+        waiting_in_input=_waiting(zone) if pid is None else None,
+        history=_history(journal) if journal.exists() else History(),
+    )
+
+
+def _waiting(zone: Zone) -> int:
+    names = NameFilter(zone.ignore)
+    count = 0
+    for _, folders, files in os.walk(os.fsencode(zone.path / "input")):
+        folders[:] = [name for name in folders if not names.ignores(name)]
+        count += sum(not names.ignores(name) for name in files)
+        if count >= _MOST_WAITING:
+            break
+    return count
+
+
+def _history(path: Path) -> History:
+    journal = Journal(path, create=False)
+    now = time.time()
+    try:
+        counts = journal.counts()
+        oldest = journal.rows("oldest_unfinished")[0]["created_at"]
+        return History(
+            states={str(state): n for state, n in counts.states.items() if n},
+            outcomes={str(name): n for name, n in counts.outcomes.items() if n},
+            under_way=counts.under_way,
+            failed=counts.failed,
+            put_back=counts.retried,
+            oldest_unfinished_seconds=None if oldest is None else now - oldest,
+            last_minute=_rate(journal, now),
+            unlogged_batches=journal.batches_waiting(),
+            refused=tuple(journal.findings(_MOST_FINDINGS)),
+            collections=_collections(journal),
+        )
+    finally:
+        journal.close()
+
+
+def _rate(journal: Journal, now: float) -> Rate:
+    # The ids begin with the time of the drop, so this reads the youngest jobs only.
+    first = f"{int((now - _LONGEST_COUNTED) * 1000):012x}"
+    after = f"{first[:8]}-{first[8:]}"
+    row = journal.rows("ended_since", after=after, since=now - _RATE_SECONDS)[0]
+    return Rate(files=row["jobs"], bytes=row["bytes"])
+
+
+def _collections(journal: Journal) -> tuple[CollectionCount, ...]:
+    found: dict[str, dict[str, int]] = {}
+    sizes: dict[str, int] = {}
+    for row in journal.rows("collections"):
+        name = row["collection"]
+        found.setdefault(name, {})[row["outcome"]] = row["jobs"]
+        sizes[name] = sizes.get(name, 0) + row["bytes"]
+    return tuple(
+        CollectionCount(name, sum(outcomes.values()), sizes[name], outcomes)
+        for name, outcomes in found.items()
+    )
