@@ -17,6 +17,6 @@ for cache in cold warm; do
         && .venv/bin/dropzone search "heron weir" --json 2> /dev/null | grep -q first.txt
     do sleep 0.2; done
     echo "$cache package cache: $(echo "$(date +%s.%N) - $begun" | bc) s from 'make run' to the first search that finds the file"
-    kill -INT "$(cat drop_zones/state/lock)"
+    kill -TERM "$(cat drop_zones/state/lock)"
     wait || true
 done

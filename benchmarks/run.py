@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,14 +79,27 @@ def tree(pid: int) -> list[int]:
     return found
 
 
-def cpu_seconds(pid: int) -> float:
-    """Return the CPU time of the tree, reaped children included."""
-    ticks = 0
+def cpu_by_name(pid: int) -> Counter:
+    """Return the CPU seconds of the tree by role, reaped children included."""
+    found: Counter = Counter()
     for one in tree(pid):
         with contextlib.suppress(OSError):
-            rest = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
-            ticks += sum(int(value) for value in rest[11:15])
-    return ticks / os.sysconf("SC_CLK_TCK")
+            stat = Path(f"/proc/{one}/stat").read_text()
+            words = stat.rpartition(")")[2].split()
+            ticks = sum(int(value) for value in words[11:15])
+            found[role(one, pid)] += ticks / os.sysconf("SC_CLK_TCK")
+    return found
+
+
+def role(pid: int, daemon_pid: int) -> str:
+    told = command(pid)
+    roles = {"postgres": "postgres", "rclone": "rclone", "track_child": "mlflow"}
+    named = (name for word, name in roles.items() if word in told)
+    return "daemon" if pid == daemon_pid else next(named, "parsers")
+
+
+def cpu_seconds(pid: int) -> float:
+    return sum(cpu_by_name(pid).values())
 
 
 def memory_mb(pid: int) -> dict[str, float]:
@@ -147,14 +161,15 @@ def throughput(base: Path, options) -> None:
     with daemon(base) as process:
         drop(base, "warm.txt", "the first file makes the schema")
         wait_for((base / "drop_zones/processed/warm.txt").exists, "warm up")
-        before, begun = cpu_seconds(process.pid), time.monotonic()
+        before, begun = cpu_by_name(process.pid), time.monotonic()
         source.rename(base / "drop_zones/input/source")
         done = base / "drop_zones/processed/source"
         wait_for(
             lambda: done.exists() and len(os.listdir(done)) == files, "all", pause=0.02
         )
         wall = time.monotonic() - begun
-        cpu = cpu_seconds(process.pid) - before
+        used = cpu_by_name(process.pid)
+        used.subtract(before)
         with connect(base) as connection:
             chunks = connection.execute(
                 "SELECT count(*) FROM dropzone.chunks"
@@ -164,8 +179,8 @@ def throughput(base: Path, options) -> None:
         "chunks": chunks[0],
         "seconds": round(wall, 2),
         "files_per_second": round(files / wall),
-        "cpu_seconds": round(cpu, 2),
-        "files_per_cpu_second": round(files / cpu),
+        "cpu_seconds": {name: round(seconds, 2) for name, seconds in used.items()},
+        "files_per_cpu_second": round(files / sum(used.values())),
     })  # fmt: skip
 
 

@@ -216,18 +216,17 @@ class Daemon:
             self._stop.set()
 
         # A writer that opens a file while we probe it with a lease raises SIGIO.
-        handlers: dict[int, Any] = {
-            signal.SIGTERM: handle,
-            signal.SIGINT: handle,
-            signal.SIGHUP: handle,
-            signal.SIGIO: signal.SIG_IGN,
-        }
-        before = {number: signal.signal(number, to) for number, to in handlers.items()}
+        handlers: dict[int, Any] = {signal.SIGIO: signal.SIG_IGN}
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            # What nohup or a shell's "&" made us ignore stays ignored.
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                handlers[number] = handle
+        before = {which: signal.signal(which, to) for which, to in handlers.items()}
         try:
             yield
         finally:
-            for number, to in before.items():
-                signal.signal(number, to)
+            for which, to in before.items():
+                signal.signal(which, to)
 
 
 def _write_report(path: Path, report: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from contextlib import AbstractContextManager
 from typing import Any, TextIO
 
 import structlog
@@ -38,6 +39,11 @@ def configure(
     )
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def bound(**keys: Any) -> AbstractContextManager[None]:
+    """Bind keys, such as the job, to every line this thread logs in the block."""
+    return structlog.contextvars.bound_contextvars(**keys)
 
 
 def get(name: str) -> Any:

@@ -92,7 +92,7 @@ class Pipeline:
                 self.to_store,
                 self._store_jobs,
                 self._stop,
-                threads=uploads,
+                workers=uploads,
                 most=_UPLOAD_TOGETHER,
             ),
             Stage(
@@ -188,7 +188,8 @@ class Pipeline:
             raise Stopping("The daemon is stopping.")
         begun = time.monotonic()
         try:
-            done = self._gates.store.call(lambda: store.store(job))
+            with log.bound(job=job.id):
+                done = self._gates.store.call(lambda: store.store(job))
         except Stopping:
             raise
         except Exception as error:  # noqa: BLE001 the job's own error: others go on

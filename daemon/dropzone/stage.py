@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 
-from dropzone import log
+from dropzone import log, threads
 from dropzone.errors import Stopping
 from dropzone.journal import Journal
 from dropzone.models import Job, Status
@@ -95,7 +95,7 @@ class Stage:
         work: Callable[[list[Job]], None],
         stop: threading.Event,
         *,
-        threads: int = 1,
+        workers: int = 1,
         most: int = 64,
     ) -> None:
         self.name = name
@@ -106,7 +106,7 @@ class Stage:
         self._log = log.get(name)
         self._threads = [
             threading.Thread(target=self._run, name=f"{name}-{number}", daemon=True)
-            for number in range(threads)
+            for number in range(workers)
         ]
         #: Set when a thread met an error that nobody foresaw; the daemon ends on it.
         self.broken: Future[None] = Future()
@@ -118,9 +118,7 @@ class Stage:
     def join(self, seconds: float) -> bool:
         """Wait for the threads; return False if one is still working."""
         self._inbox.wake()
-        for thread in self._threads:
-            thread.join(seconds)
-        return not any(thread.is_alive() for thread in self._threads)
+        return threads.end(self._threads, seconds)
 
     def _run(self) -> None:
         while not self._stop.is_set():

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dropzone import log
+from dropzone import log, threads
 from dropzone.errors import Stopping
 from dropzone.gate import Gate
 from dropzone.journal import Batch, Journal
@@ -102,8 +102,7 @@ class Tracker:
         self._thread.start()
 
     def join(self, seconds: float) -> bool:
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
+        return threads.end([self._thread], seconds)
 
     def _run(self) -> None:
         try:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from dropzone import log
+from dropzone import log, threads
 from dropzone.errors import Stopping
 from dropzone.events import Events
 from dropzone.gate import Gate
@@ -24,6 +24,7 @@ from dropzone.readiness import (
     refusal,
     sight,
 )
+from dropzone.text import display
 from dropzone.zones import Entry, Unreadable, ZoneFolders
 
 # Beyond this many hints a scan is cheaper than following each.
@@ -112,8 +113,7 @@ class Watcher:
         self._wake.set()
         if self._events is not None:
             self._events.stop()
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
+        return threads.end([self._thread], seconds)
 
     def report(self) -> dict[str, object]:
         """Return how the watcher is doing, for ``status``."""
@@ -324,7 +324,9 @@ class Watcher:
             del self._findings[path]
         for finding in fresh:
             self._findings[finding.path] = finding
-            self._log.warning("refused", path=repr(finding.path), reason=finding.reason)
+            self._log.warning(
+                "refused", path=display(finding.path), reason=finding.reason
+            )
 
     def _is_known(self, finding: Finding) -> bool:
         known = self._findings.get(finding.path)

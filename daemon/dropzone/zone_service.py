@@ -130,7 +130,7 @@ class ZoneService:
             indexer,
             self._gates.index,
             self.pipeline.indexed,
-            threads=processes(self._settings),
+            workers=processes(self._settings),
             stop=self._stop,
             broken=self._broken,
         )

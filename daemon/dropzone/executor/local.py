@@ -4,7 +4,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 
-from dropzone import log
+from dropzone import log, threads
 from dropzone.documents import DocumentWrite
 from dropzone.errors import Stopping
 from dropzone.gate import Gate
@@ -25,7 +25,7 @@ class LocalExecutor:
         gate: Gate,
         deliver: Callable[[Sequence[IndexOutcome]], None],
         *,
-        threads: int,
+        workers: int,
         stop: threading.Event,
         broken: Callable[[BaseException], None],
     ) -> None:
@@ -43,7 +43,7 @@ class LocalExecutor:
             )
             for name, work in [
                 ("commit", self._commit),
-                *((f"parse-{number}", self._parse) for number in range(threads)),
+                *((f"parse-{number}", self._parse) for number in range(workers)),
             ]
         ]
 
@@ -71,9 +71,7 @@ class LocalExecutor:
         self._writes.put(None)
         for _ in self._threads:
             self._requests.put(None)
-        for thread in self._threads:
-            thread.join(seconds)
-        return not any(thread.is_alive() for thread in self._threads)
+        return threads.end(self._threads, seconds)
 
     def _guard(self, work: Callable[[], None]) -> None:
         try:
@@ -90,7 +88,8 @@ class LocalExecutor:
 
     def _prepare(self, request: IndexRequest) -> None:
         try:
-            write = self._gate.call(lambda: self._indexer.prepare(request))
+            with log.bound(job=request.job_id):
+                write = self._gate.call(lambda: self._indexer.prepare(request))
         except Stopping:
             raise
         except Exception as error:  # noqa: BLE001 the job's own error: others go on
