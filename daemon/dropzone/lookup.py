@@ -30,7 +30,6 @@ class Found:
     """A job and what belongs to it. ``lies_in`` is None when the file is gone."""
 
     job: Job
-    zone: Zone
     lies_in: bytes | None
     run_id: str | None
     receipt: dict[str, Any] | None
@@ -108,7 +107,6 @@ class Zones:
         return [
             Found(
                 job,
-                zone,
                 lies_in(job, zone.path),
                 _run(journal, job),
                 _receipt(zone.path / "state" / "receipts", job),

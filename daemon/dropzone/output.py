@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
@@ -94,12 +95,19 @@ def clock(moment: float | None) -> str:
     return local.isoformat(sep=" ", timespec="seconds")
 
 
+def _is_bytes(value: object) -> bool:
+    return isinstance(value, bytes)
+
+
 def _plain(value: object) -> Any:
     """Return ``value`` as JSON knows it; bytes as they are shown."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         names = [field.name for field in dataclasses.fields(value)]
-        return {name: _plain(getattr(value, name)) for name in names}
+        return _plain({name: getattr(value, name) for name in names})
     if isinstance(value, dict):
+        # How a name is shown cannot be turned back into it; this can.
+        exact = {f"{k}_quoted": quote(v) for k, v in value.items() if _is_bytes(v)}
+        value = value | exact
         return {str(_plain(key)): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]

@@ -11,11 +11,11 @@ from dropzone.follow import Ended
 from dropzone.gather import LeftOut
 from dropzone.journal import Finding
 from dropzone.lookup import RETRIED, Found, Lying, short
-from dropzone.models import Job, Outcome, Status
+from dropzone.models import Job, Outcome
 from dropzone.output import ago, cells, clock, shown, size, span, table
 from dropzone.put import Placed
 from dropzone.put_back import PutBack
-from dropzone.status import History, ZoneStatus
+from dropzone.status import MOST_WAITING, History, ZoneStatus
 from dropzone.text import display
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def state_of(job: Job) -> str:
 
 
 def reason_of(job: Job) -> str:
-    if job.status is Status.WAITING or job.outcome is None:
+    if job.outcome is None or job.end_reason == RETRIED:
         return job.error_message or ""
     if job.outcome is Outcome.FAILED:
         return job.end_reason or ""
@@ -88,9 +88,9 @@ def _serving(zone: ZoneStatus) -> Text:
                 f" ({watcher['being_written']} being written)"
             )
         return text
-    text = Text.assemble(
-        ("Not running", "bold yellow"), f"; {zone.waiting_in_input} wait in input/"
-    )
+    more = " or more" if zone.waiting_in_input == MOST_WAITING else ""
+    waiting = f"; {zone.waiting_in_input}{more} wait in input/"
+    text = Text.assemble(("Not running", "bold yellow"), waiting)
     told = "" if zone.served else " (no daemon ever ran here)"
     return text.append(f"{told}. Start it: dropzone run")
 
@@ -185,7 +185,7 @@ def _facts(found: Found) -> Iterator[tuple[str, object]]:
     yield "notes", ", ".join(job.data.get("notes", ()))
     yield "dropped", clock(job.created_at)
     yield "ended", clock(job.ended_at)
-    yield "attempts", job.attempts
+    yield "attempts", job.attempts or None
     yield "next attempt", clock(job.retry_at)
     yield from _failure(job)
     yield "put back as", job.data.get("retried_as")
@@ -198,10 +198,7 @@ def _facts(found: Found) -> Iterator[tuple[str, object]]:
 def _failure(job: Job) -> Iterator[tuple[str, object]]:
     if job.error_step and (job.outcome in {None, Outcome.FAILED}):
         yield "error in step", job.error_step
-        yield (
-            "reason",
-            job.error_message if job.end_reason == RETRIED else reason_of(job),
-        )
+        yield "reason", reason_of(job)
         yield "what to do", job.data.get("what_to_do")
 
 

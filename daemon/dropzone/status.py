@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,8 @@ _RATE_SECONDS = 60.0
 # Jobs that took longer than this from drop to end are left out of the rate.
 _LONGEST_COUNTED = 3600.0
 _MOST_FINDINGS = 100
-_MOST_WAITING = 10_000
+# Nobody reads a higher count, and counting takes time.
+MOST_WAITING = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class ZoneStatus:
     """``pid`` is the daemon's, or None; ``served`` tells whether one ever ran here.
 
     ``paused`` and ``watcher`` are as the running daemon reports them.
-    ``waiting_in_input`` is counted only while none runs.
+    ``waiting_in_input`` is counted, up to ``MOST_WAITING``, only while none runs.
     """
 
     zone: str
@@ -137,12 +139,20 @@ def _of(zone: Zone) -> ZoneStatus:
 def _waiting(zone: Zone) -> int:
     names = NameFilter(zone.ignore)
     count = 0
-    for _, folders, files in os.walk(os.fsencode(zone.path / "input")):
+    for folder, folders, files in os.walk(os.fsencode(zone.path / "input")):
         folders[:] = [name for name in folders if not names.ignores(name)]
-        count += sum(not names.ignores(name) for name in files)
-        if count >= _MOST_WAITING:
-            break
+        plain = (name for name in files if not names.ignores(name))
+        count += sum(_is_plain(os.path.join(folder, name)) for name in plain)
+        if count >= MOST_WAITING:
+            return MOST_WAITING
     return count
+
+
+def _is_plain(file: bytes) -> bool:
+    try:
+        return stat.S_ISREG(os.lstat(file).st_mode)
+    except OSError:
+        return False
 
 
 def _history(path: Path) -> History:

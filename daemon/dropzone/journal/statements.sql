@@ -86,7 +86,8 @@ WHERE id > :after AND ended_at >= :since
 
 -- name: collections
 SELECT collection, outcome, count(*) AS jobs, sum(size) AS bytes FROM jobs
-WHERE outcome IS NOT NULL GROUP BY collection, outcome ORDER BY collection
+WHERE outcome IS NOT NULL AND end_reason <> 'retried'
+GROUP BY collection, outcome ORDER BY collection
 
 -- name: find
 INSERT INTO findings (path, reason, hint, first_seen, last_seen)
