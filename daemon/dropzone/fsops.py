@@ -15,19 +15,31 @@ from contextlib import contextmanager
 from dropzone.readiness import Lease, Signature
 
 _RENAME_NOREPLACE = 1
+_LONGEST = (1 << 63) - 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def signature_of(status: os.stat_result) -> Signature:
+    """Return what of a file's status shows a change, as databases can hold it."""
     return Signature(
-        status.st_dev,
-        status.st_ino,
+        _signed(status.st_dev),
+        _signed(status.st_ino),
         status.st_size,
-        status.st_mtime_ns,
-        status.st_ctime_ns,
+        _bounded(status.st_mtime_ns),
+        _bounded(status.st_ctime_ns),
     )
+
+
+def _signed(number: int) -> int:
+    # Some file systems use all 64 bits of an inode number.
+    return number - (1 << 64) if number >> 63 else number
+
+
+def _bounded(nanoseconds: int) -> int:
+    # A time after the year 2262 does not fit; any program may set one.
+    return max(-_LONGEST, min(nanoseconds, _LONGEST))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 
 from dropzone import queries
 from dropzone.errors import ZoneError
-from dropzone.journal.writer import JobConflict, Statement, Writer
+from dropzone.journal.writer import JobConflict, Statement, Writer, translated
 from dropzone.models import ENDED, Job, Outcome, Status
 
 __all__ = ["Batch", "Counts", "Finding", "JobConflict", "Journal", "move"]
@@ -82,7 +82,7 @@ def move(job: Job, status: Status, **changes: Any) -> Job:
         ValueError: the state machine has no such move.
 
     """
-    if status is not job.status and status not in MOVES[job.status]:
+    if status not in MOVES[job.status]:
         raise ValueError(f"a job cannot go from {job.status} to {status}")
     now = time.time()
     return dataclasses.replace(
@@ -97,7 +97,8 @@ class Journal:
         """Open the journal, making it where ``create`` allows.
 
         Raises:
-            ZoneError: it is not there, not readable, or of a newer version.
+            ZoneError: it is not there, damaged, or of a newer version.
+            ServiceUnavailable: the disk does not take it (``disk``).
 
         """
         self._path = path
@@ -105,13 +106,22 @@ class Journal:
         self._readers: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
         self._writer: Writer | None = None
-        if create:
-            self._writer = Writer(self._prepare())
-        elif not path.exists():
+        if not create and not path.exists():
             raise ZoneError(
                 f"There is no journal {path}.",
                 hint="Start the daemon once: dropzone run.",
             )
+        try:
+            if create:
+                self._writer = Writer(self._prepare())
+            else:
+                _check_version(self._reader(), path)
+        except sqlite3.Error as error:
+            self.close()
+            raise translated(error) from error
+        except ZoneError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """End the writer and close every connection."""
@@ -193,19 +203,26 @@ class Journal:
     def find(self, words: str, limit: int = 20) -> list[Job]:
         """Return jobs, newest first, that these words name.
 
-        Tried in turn: the id (whole, its start or its end), SHA-256, path, file name.
+        Tried in turn: the whole id, SHA-256, path, file name, and the id's start or
+        end, since a short name such as ``face`` may be the end of some id.
         """
         text = words.encode("utf-8", "surrogateescape")
         lower = words.lower()
         hexadecimal = bool(lower) and set(lower) <= set("0123456789abcdef-")
-        asks: list[tuple[str, dict[str, Any]]] = [("by_path", {"path": text})]
+        asks: list[tuple[str, dict[str, Any]]] = [
+            ("by_path", {"path": text}),
+            ("by_name", {"tail": b"/" + text}),
+        ]
         if hexadecimal:
-            asks.insert(0, ("by_id_start", {"start": lower}))
-            asks.insert(1, ("by_id_end", {"end": lower}))
-            asks.insert(2, ("by_sha256", {"sha256": lower}))
-        asks.append(("by_name", {"tail": b"/" + text}))
+            asks = [
+                ("get", {"id": lower}),
+                ("by_sha256", {"sha256": lower}),
+                *asks,
+                ("by_id_start", {"start": lower}),
+                ("by_id_end", {"end": lower}),
+            ]
         for name, values in asks:
-            if found := list(self._jobs(name, limit=limit, **values)):
+            if found := list(self._jobs(name, **{"limit": limit, **values})):
                 return found
         return []
 
@@ -285,7 +302,10 @@ class Journal:
         return (_job(row) for row in self._rows(name, **values))
 
     def _rows(self, name: str, /, **values: Any) -> list[sqlite3.Row]:
-        return self._reader().execute(_SQL[name], values).fetchall()
+        try:
+            return self._reader().execute(_SQL[name], values).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise translated(error) from error
 
     def _reader(self) -> sqlite3.Connection:
         reader: sqlite3.Connection | None = getattr(self._local, "reader", None)
@@ -299,22 +319,30 @@ class Journal:
 
     def _prepare(self) -> sqlite3.Connection:
         connection = _connect(self._path)
-        connection.execute("PRAGMA journal_mode = WAL")
-        # FULL: a commit that returned survives a power cut.
-        connection.execute("PRAGMA synchronous = FULL")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version > SCHEMA_VERSION:
-            raise ZoneError(
-                f"{self._path} was written by a newer dropzone (schema {version}).",
-                hint="Install that version, or a later one.",
-            )
-        if version == 0:
-            schema = queries.text("dropzone.journal", "schema.sql")
-            connection.executescript(
-                f"BEGIN IMMEDIATE;{schema};"
-                f"PRAGMA user_version = {SCHEMA_VERSION};COMMIT;"
-            )
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            # FULL: a commit that returned survives a power cut.
+            connection.execute("PRAGMA synchronous = FULL")
+            if _check_version(connection, self._path) == 0:
+                schema = queries.text("dropzone.journal", "schema.sql")
+                connection.executescript(
+                    f"BEGIN IMMEDIATE;{schema};"
+                    f"PRAGMA user_version = {SCHEMA_VERSION};COMMIT;"
+                )
+        except BaseException:
+            connection.close()
+            raise
         return connection
+
+
+def _check_version(connection: sqlite3.Connection, path: Path) -> int:
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > SCHEMA_VERSION:
+        raise ZoneError(
+            f"{path} was written by a newer dropzone (schema {version}).",
+            hint="Install that version, or a later one.",
+        )
+    return version
 
 
 def _connect(path: Path) -> sqlite3.Connection:

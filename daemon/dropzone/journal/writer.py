@@ -1,5 +1,6 @@
 """Groups the commits of many threads into few: one fsync serves all who wait."""
 
+import contextlib
 import queue
 import sqlite3
 import threading
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dropzone import log
-from dropzone.errors import DropzoneError, ServiceUnavailable
+from dropzone.errors import DropzoneError, ServiceUnavailable, ZoneError
 
 # A group closes when this many units are in it: bounds the time a commit can take.
 GROUP = 256
@@ -41,6 +42,8 @@ class Writer:
         self._connection = connection
         self._log = log.get("journal")
         self._units: queue.SimpleQueue[_Unit | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._closed = False
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
@@ -50,17 +53,24 @@ class Writer:
         Raises:
             JobConflict: a ``must_match`` statement touched no row.
             ServiceUnavailable: the disk does not take it (``disk``).
+            ZoneError: the journal is damaged, or closed.
 
         """
         unit = _Unit(statements)
-        self._units.put(unit)
+        with self._lock:
+            # Behind the end of the queue nobody would ever answer.
+            if self._closed:
+                raise ZoneError("The journal is closed.")
+            self._units.put(unit)
         unit.done.result()
 
     def close(self) -> None:
         """Commit what is queued, then end the thread. Idempotent."""
-        if self._thread.is_alive():
-            self._units.put(None)
-            self._thread.join()
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._units.put(None)
+        self._thread.join()
         self._connection.close()
 
     def _run(self) -> None:
@@ -84,11 +94,11 @@ class Writer:
             self._connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 every waiting caller is told
             self._log.warning("commit failed", error=str(error), units=len(group))
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.rollback()
             for unit in group:
                 if not unit.done.done():
-                    unit.done.set_exception(_translate(error))
+                    unit.done.set_exception(translated(error))
             return
         for unit in good:
             unit.done.set_result(None)
@@ -98,12 +108,15 @@ class Writer:
         try:
             for statement in unit.statements:
                 self._execute(statement)
-        except (JobConflict, sqlite3.IntegrityError) as error:
+        except sqlite3.OperationalError:
+            # The disk's fault: the whole transaction may be gone already.
+            raise
+        except Exception as error:  # noqa: BLE001 the unit's own fault: others go on
             self._connection.execute("ROLLBACK TO unit")
-            unit.done.set_exception(error)
-            return False
-        finally:
             self._connection.execute("RELEASE unit")
+            unit.done.set_exception(translated(error))
+            return False
+        self._connection.execute("RELEASE unit")
         return True
 
     def _execute(self, statement: Statement) -> None:
@@ -112,11 +125,18 @@ class Writer:
             raise JobConflict("The job was changed by somebody else meanwhile.")
 
 
-def _translate(error: Exception) -> Exception:
+def translated(error: Exception) -> Exception:
+    """Return the error as one of ours, if it is SQLite's word on disk or file."""
     if isinstance(error, sqlite3.OperationalError):
         return ServiceUnavailable(
             "disk",
             f"The journal cannot be written: {error}.",
             hint="Free space on the zone's disk, or mend its rights.",
+        )
+    if type(error) is sqlite3.DatabaseError:
+        return ZoneError(
+            f"The journal is damaged: {error}.",
+            hint="Stop the daemon and move state/journal.sqlite* away: the next start "
+            "makes it again from the receipts and the work folders.",
         )
     return error
