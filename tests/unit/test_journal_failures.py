@@ -3,8 +3,9 @@ import sqlite3
 import pytest
 
 from dropzone.errors import ZoneError
-from dropzone.journal import Journal
+from dropzone.journal import Journal, move
 from dropzone.journal.journal import SCHEMA_VERSION
+from dropzone.models import Status
 from zones_helpers import in_threads, needs_mounts, new_job, python
 
 
