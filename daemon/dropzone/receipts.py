@@ -5,6 +5,7 @@ this line without it. Files are ``state/receipts/YYYY-MM.jsonl``. The chain runs
 from file to file, so that a line that is changed, removed or added in the middle shows.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -46,6 +47,7 @@ class Receipts:
         self._directory_fd = os.open(directory, fsops.DIRECTORY)
         self._fd: int | None = None
         self._end = Position("", 0, GENESIS)
+        self._recovered = False
 
     def close(self) -> None:
         if self._fd is not None:
@@ -67,6 +69,7 @@ class Receipts:
             ZoneError: the receipts do not continue where ``known`` ends.
 
         """
+        self._check_length(known)
         found: list[dict[str, Any]] = []
         position = known
         for name in self._files():
@@ -82,6 +85,7 @@ class Receipts:
         if position.file:
             self._open(position.file)
             self._cut()
+        self._recovered = True
         return found
 
     def append(self, receipts: Sequence[Mapping[str, Any]], month: str) -> Position:
@@ -91,15 +95,21 @@ class Receipts:
             ServiceUnavailable: the disk does not take them (``disk``); none is written.
 
         """
+        if not self._recovered:
+            raise ZoneError("The receipts were not recovered before writing.")
         name = max(f"{month}.jsonl", self._end.file)
         try:
-            if name != self._end.file:
-                self._open(name)
+            # Here stands only what a failed append could not take back.
+            self._cut()
+            fd = self._fd
+            if fd is None or name != self._end.file:
+                fd = self._open(name)
                 self._end = Position(name, 0, self._end.chain)
             lines, chain = _chained(receipts, self._end.chain)
-            self._write(lines)
+            _write(fd, lines)
         except OSError as error:
-            self._cut()
+            with contextlib.suppress(OSError):
+                self._cut()
             raise ServiceUnavailable(
                 "disk",
                 f"Receipts cannot be written: {error.strerror}.",
@@ -108,24 +118,27 @@ class Receipts:
         self._end = Position(name, self._end.offset + len(lines), chain)
         return self._end
 
-    def _write(self, lines: bytes) -> None:
-        fd = self._opened()
-        done = 0
-        while done < len(lines):
-            done += os.write(fd, lines[done:])
-        os.fsync(fd)
-
-    def _open(self, name: str) -> None:
-        if self._fd is not None:
-            os.close(self._fd)
+    def _open(self, name: str) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._fd = os.open(name, flags, 0o640, dir_fd=self._directory_fd)
+        fd = os.open(name, flags, 0o640, dir_fd=self._directory_fd)
+        # Only now: while the new one fails, the former must stay what it is.
+        former, self._fd = self._fd, fd
+        if former is not None:
+            os.close(former)
         os.fsync(self._directory_fd)
+        return fd
 
-    def _opened(self) -> int:
-        if self._fd is None:
-            raise ZoneError("The receipts were not recovered before writing.")
-        return self._fd
+    def _check_length(self, known: Position) -> None:
+        try:
+            size = os.stat(known.file, dir_fd=self._directory_fd).st_size
+        except FileNotFoundError:
+            size = 0
+        if known.file and size < known.offset:
+            raise ZoneError(
+                f"The receipts in {known.file} end at byte {size}, and {known.offset} "
+                "bytes were written.",
+                hint="Restore the file from a backup, then start again.",
+            )
 
     def _cut(self) -> None:
         if self._fd is not None and os.fstat(self._fd).st_size > self._end.offset:
@@ -142,6 +155,13 @@ class Receipts:
             for line in file:
                 if line.endswith(b"\n"):
                     yield line
+
+
+def _write(fd: int, lines: bytes) -> None:
+    done = 0
+    while done < len(lines):
+        done += os.write(fd, lines[done:])
+    os.fsync(fd)
 
 
 def _chained(receipts: Sequence[Mapping[str, Any]], chain: str) -> tuple[bytes, str]:
@@ -163,7 +183,7 @@ def _checked(line: bytes, position: Position) -> dict[str, Any]:
         receipt: dict[str, Any] = json.loads(line)
         chain = receipt["chain"]
         body = line.decode("ascii")[: -len(f', "chain": "{chain}"}}\n')] + "}"
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise _broken(position) from error
     if link(position.chain, body) != chain:
         raise _broken(position)
