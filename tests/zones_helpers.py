@@ -61,14 +61,14 @@ def in_threads(count, work):
 
 def python(code, *arguments, before=(), **options):
     """Run code in a fresh Python (behind ``before``); return what it printed."""
-    tests = str(Path(__file__).parent)
+    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
     done = subprocess.run(
         [*before, sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
-        env={**os.environ, "PYTHONPATH": tests},
+        env={**os.environ, "PYTHONPATH": ":".join(paths)},
         **options,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]

@@ -14,7 +14,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Why a step stands still: since when (epoch), what is wrong, what to do."""
+    """Why a step stands still: since when (epoch), what is wrong, what to do.
+
+    ``next_probe`` is in monotonic seconds: a clock that is set must not hold a step.
+    """
 
     step: str
     service: str
@@ -26,8 +29,10 @@ class Pause:
     @classmethod
     def of(cls, step: str, error: ServiceUnavailable, seconds: float = 1.0) -> Self:
         """Return the pause that begins now, with the first probe after ``seconds``."""
-        now = time.time()
-        return cls(step, error.service, now, error.message, error.hint, now + seconds)
+        next_probe = time.monotonic() + seconds
+        return cls(
+            step, error.service, time.time(), error.message, error.hint, next_probe
+        )
 
 
 class Gate:
@@ -93,7 +98,7 @@ class Gate:
                 self._probe(current)
 
     def _wait_until(self, moment: float) -> None:
-        if self._stop.wait(max(0.0, moment - time.time())):
+        if self._stop.wait(max(0.0, moment - time.monotonic())):
             raise Stopping("The daemon is stopping.")
 
     def _probe(self, current: Pause) -> None:
@@ -105,7 +110,7 @@ class Gate:
                     current,
                     reason=error.message,
                     hint=error.hint,
-                    next_probe=time.time() + self._grown(),
+                    next_probe=time.monotonic() + self._grown(),
                 )
             )
             return
