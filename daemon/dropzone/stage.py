@@ -24,27 +24,32 @@ class Inbox:
         self._capacity = capacity
         self._queue: deque[Job] = deque()
         self._active: set[str] = set()
+        #: Jobs released while the journal is being read: what is read of them is old.
+        self._released: set[str] = set()
         self._overflowed = False
         self._changed = threading.Condition()
         self._refilling = threading.Lock()
 
     def put(self, jobs: Iterable[Job]) -> None:
         with self._changed:
-            for job in jobs:
-                if job.id in self._active:
-                    continue
-                if len(self._active) >= self._capacity:
-                    self._overflowed = True
-                    continue
-                self._active.add(job.id)
-                self._queue.append(job)
-            self._changed.notify_all()
+            self._put(jobs)
+
+    def _put(self, jobs: Iterable[Job]) -> None:
+        for job in jobs:
+            if job.id in self._active:
+                continue
+            if len(self._active) >= self._capacity:
+                self._overflowed = True
+                continue
+            self._active.add(job.id)
+            self._queue.append(job)
+        self._changed.notify_all()
 
     def take(self, most: int, stop: threading.Event) -> list[Job]:
         """Return one job or more; an empty list when the daemon stops."""
         while not stop.is_set():
             with self._changed:
-                if not self._queue and not self._overflowed:
+                if not self._queue and not self._can_refill:
                     self._changed.wait(1.0)
                 if self._queue:
                     count = min(most, len(self._queue))
@@ -55,7 +60,12 @@ class Inbox:
     def release(self, jobs: Iterable[Job]) -> None:
         """Count these jobs as done here: they moved on, or wait in the journal."""
         with self._changed:
-            self._active.difference_update(job.id for job in jobs)
+            ids = [job.id for job in jobs]
+            self._active.difference_update(ids)
+            if self._refilling.locked():
+                self._released.update(ids)
+            if self._can_refill:
+                self._changed.notify_all()
 
     def wake(self) -> None:
         """Let waiting threads look at the stop event."""
@@ -69,19 +79,23 @@ class Inbox:
     def __len__(self) -> int:
         return len(self._queue)
 
+    @property
+    def _can_refill(self) -> bool:
+        # With room for some: reading the journal for each single one would be slow.
+        return self._overflowed and len(self._active) <= self._capacity // 2
+
     def _refill(self) -> None:
         with self._refilling:
             with self._changed:
-                if not self._overflowed or self._queue:
+                if self._queue or not self._can_refill:
                     return
                 self._overflowed = False
-                # What is active now may have moved on before it is read below.
-                active = set(self._active)
-            limit = len(active) + self._capacity
+                self._released.clear()
+                limit = len(self._active) + self._capacity
             jobs = self._journal.with_status(self._status, limit)
-            self.put(job for job in jobs if job.id not in active)
-            if len(jobs) == limit:
-                with self._changed:
+            with self._changed:
+                self._put(job for job in jobs if job.id not in self._released)
+                if len(jobs) == limit:
                     self._overflowed = True
 
 
