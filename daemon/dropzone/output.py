@@ -41,13 +41,22 @@ def print_json(value: object) -> None:
     print(json.dumps(_plain(value), indent=2))
 
 
-def table(*columns: str, numbers: Sequence[str] = ()) -> Table:
-    """Return an empty table; the columns named in ``numbers`` are set to the right."""
-    made = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+def table(
+    *columns: str, numbers: Sequence[str] = (), whole: Sequence[str] = ()
+) -> Table:
+    """Return an empty table.
+
+    Columns in ``numbers`` are set to the right; neither they nor those in ``whole``
+    are folded.
+    """
+    made = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for name in columns:
         right = name in numbers
         made.add_column(
-            name, justify="right" if right else "left", no_wrap=right, overflow="fold"
+            name,
+            justify="right" if right else "left",
+            no_wrap=right or name in whole,
+            overflow="fold",
         )
     return made
 
@@ -84,7 +93,11 @@ def span(seconds: float) -> str:
 
 
 def ago(moment: float | None) -> str:
-    return "" if moment is None else f"{span(time.time() - moment)} ago"
+    """Return how long ago an epoch time was, in its largest unit."""
+    if moment is None:
+        return ""
+    largest = span(time.time() - moment).split()[:2]
+    return " ".join([*largest, "ago"])
 
 
 def clock(moment: float | None) -> str:

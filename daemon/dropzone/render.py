@@ -1,9 +1,11 @@
 """What the commands show to people, made of the values they collected."""
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
+from rich.padding import Padding
 from rich.text import Text
 
 from dropzone.diagnosis import Diagnosis
@@ -74,7 +76,7 @@ def _zone(zone: ZoneStatus) -> Iterator[RenderableType]:
 
 
 def span_since(moment: float) -> str:
-    return ago(moment).removesuffix(" ago")
+    return span(time.time() - moment)
 
 
 def _serving(zone: ZoneStatus) -> Text:
@@ -115,8 +117,10 @@ def _history(history: History) -> Iterator[RenderableType]:
     if history.failed:
         yield Text("See: dropzone jobs --state failed", style="red")
     if history.refused:
+        yield Text()
         yield _refused(history.refused)
     if history.collections:
+        yield Text()
         yield _collections(history)
 
 
@@ -128,9 +132,12 @@ def _refused(findings: Sequence[Finding]) -> RenderableType:
 
 
 def _collections(history: History) -> RenderableType:
-    outcomes = [str(outcome) for outcome in Outcome]
+    seen = {name for row in history.collections for name in row.outcomes}
+    outcomes = [str(outcome) for outcome in Outcome if outcome in seen]
     made = table(
-        "Collection", "files", "size", *outcomes, numbers=["files", "size", *outcomes]
+        "Collection",
+        *("files", "size", *outcomes),
+        numbers=["files", "size", *outcomes],
     )
     for row in history.collections:
         counts = [row.outcomes.get(name, 0) for name in outcomes]
@@ -143,7 +150,7 @@ def _collections(history: History) -> RenderableType:
 
 def jobs(found: Sequence[Job]) -> Iterator[RenderableType]:
     made = table("Job", "File", "State", "Size", "Chunks", "Dropped", "Reason",
-                 numbers=["Size", "Chunks"])  # fmt: skip
+                 numbers=["Size", "Chunks"], whole=["Job", "State", "Dropped"])  # fmt: skip
     for job in found:
         row = cells(short(job.id), job.path)
         row += [_state(state_of(job))]
@@ -162,12 +169,11 @@ def show(found: Sequence[Found], lying: Sequence[Lying]) -> Iterator[RenderableT
         yield Text.assemble(
             (shown(one.job.path), "bold"), "  ", _state(state_of(one.job))
         )
-        facts = table("", "")
-        facts.show_header = False
         for name, value in _facts(one):
             if value not in {None, ""}:
-                facts.add_row(*cells(name, value))
-        yield facts
+                # Not folded, so that keys and hashes can be copied.
+                line = f"{name:<20} {shown(value)}"
+                yield Text(line, no_wrap=True, overflow="ignore")
         yield Text()
 
 
@@ -203,7 +209,7 @@ def _failure(job: Job) -> Iterator[tuple[str, object]]:
 
 
 def retried(results: Sequence[PutBack]) -> Iterator[RenderableType]:
-    made = table("Job", "File", "")
+    made = table("Job", "File", "", whole=["Job"])
     for result in results:
         job = result.job
         name = job.path if job else result.named
@@ -227,7 +233,7 @@ def added(
                 yield Text(f"{shown(file.source.path)} is there as {shown(file.path)}.")
         return
     made = table("File", "State", "Chunks", "Seconds", "Reason",
-                 numbers=["Chunks", "Seconds"])  # fmt: skip
+                 numbers=["Chunks", "Seconds"], whole=["State"])  # fmt: skip
     for end in ended:
         made.add_row(*_end(end))
     yield made
@@ -262,15 +268,15 @@ def hits(found: "Sequence[Hit]") -> Iterator[RenderableType]:
         yield _snippet(hit)
 
 
-def _snippet(hit: "Hit") -> Text:
-    made = Text("   ")
+def _snippet(hit: "Hit") -> RenderableType:
+    made = Text()
     at = 0
     for start, end in hit.marks:
         made.append(_line(hit.snippet[at:start]))
         made.append(_line(hit.snippet[start:end]), style="bold yellow")
         at = end
     made.append(_line(hit.snippet[at:]))
-    return made.append("\n")
+    return Padding(made, (0, 0, 1, 3), expand=False)
 
 
 def _line(text: str) -> str:
@@ -282,7 +288,7 @@ def _line(text: str) -> str:
 
 
 def findings(found: "Sequence[Diagnosis]") -> Iterator[RenderableType]:
-    made = table("Checked", "", "Found")
+    made = table("Checked", "", "Found", whole=["Checked", ""])
     for one in found:
         told = Text(display(one.found))
         if one.what_to_do:
