@@ -1,5 +1,6 @@
 """Fixtures for every test."""
 
 from servers import services
+from zones_helpers import folders, open_root
 
-__all__ = ["services"]
+__all__ = ["folders", "open_root", "services"]

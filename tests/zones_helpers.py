@@ -1,8 +1,10 @@
 """Zones, journals and jobs for tests, and waiting for what threads do."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from dropzone.models import Job, JobIds, Status
+from dropzone.zones import Claim, ZoneFolders
 
 IDS = JobIds()
 DEADLINE = 10.0
@@ -86,3 +89,67 @@ def new_job(path=b"x.txt", status=Status.CLAIMED, **changes):
         "last_activity": time.time(),
     }
     return Job(id=IDS.next(), path=path, status=status, **{**values, **changes})
+
+
+def put(folders, path, content=b"bytes"):
+    """Write a whole file into ``input/``; return its claim under a new job id."""
+    full = os.path.join(os.fsencode(folders.root), b"input", path)
+    os.makedirs(os.path.dirname(full), exist_ok=True)
+    with open(full, "wb") as file:
+        file.write(content)
+    return claim_of(folders, path)
+
+
+def claim_of(folders, path):
+    entry = folders.look(path)
+    assert entry is not None
+    return Claim(IDS.next(), path, entry.signature)
+
+
+def tree(root):
+    """Return every file below a folder: relative path to inode and bytes."""
+    base = os.fsencode(root)
+    found = {}
+    for folder, _, names in os.walk(base):
+        for name in names:
+            path = os.path.join(folder, name)
+            inode = os.lstat(path).st_ino
+            if os.path.islink(path):
+                content = os.readlink(path)
+            else:
+                with open(path, "rb") as file:
+                    content = file.read()
+            found[os.path.relpath(path, base)] = (inode, content)
+    return found
+
+
+@pytest.fixture
+def folders(tmp_path):
+    folders = ZoneFolders(tmp_path / "zone")
+    folders.open()
+    yield folders
+    folders.close()
+
+
+@pytest.fixture
+def open_root():
+    """A zone's root that a process without rights may use, and is cleared by us."""
+    base = Path(tempfile.mkdtemp(dir="/var/tmp"))
+    base.chmod(0o755)
+    root = base / "zone"
+    root.mkdir()
+    if ROOT:
+        os.chown(root, NOBODY, NOBODY)
+    yield root
+    for folder, names, _ in os.walk(base):
+        for name in names:
+            os.chmod(os.path.join(folder, name), 0o700)
+    shutil.rmtree(base)
+
+
+def become_nobody():
+    """Give up root's rights, in a process of its own; imports must be done."""
+    if ROOT:
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dropzone.errors import UsageError
+from dropzone.listing import DEPTH_MAX
 from dropzone.put import Source
 from dropzone.readiness import NameFilter
 from dropzone.text import display
-from dropzone.zones import DEPTH_MAX
 
 
 @dataclass(frozen=True, slots=True)

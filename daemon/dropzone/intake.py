@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from dropzone import log
 from dropzone.extract import doc_type_of
 from dropzone.journal import Finding, Journal, move
+from dropzone.listing import Entry
 from dropzone.models import Job, JobIds, Status
 from dropzone.places import collection_of
 from dropzone.stage import Inbox
 from dropzone.text import display
-from dropzone.zones import DISK_ERRORS, Claim, Entry, ZoneFolders, disk_fault
+from dropzone.zones import DISK_ERRORS, Claim, ZoneFolders, disk_fault
 
 #: Files that are claimed with one commit of the journal and one sync.
 CLAIM_TOGETHER = 64
@@ -118,7 +119,7 @@ class Intake:
         retried = move(failed, Status.FAILED, end_reason="retried", data=data)
         self._journal.save([retried])
         if reason := failed.data.get("reason_file"):
-            self._folders.remove_aside("failed", os.fsencode(reason))
+            self._folders.remove_aside("failed", os.fsencode(reason), failed.id)
         metadata = {**job.metadata, "retry_of": failed.id}
         return dataclasses.replace(job, metadata=metadata)
 

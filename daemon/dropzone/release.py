@@ -5,12 +5,13 @@ import json
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 from dropzone import log, places
+from dropzone.errors import ServiceUnavailable
 from dropzone.journal import Journal, move
 from dropzone.models import Job, Outcome, Status
 from dropzone.receipts import Receipts
@@ -110,30 +111,31 @@ class Release:
             avoid.add(place)
             receipt = _receipt(ending, area, place, batch)
             if ending.failure is not None:
-                reason = places.beside(place, REASON_SUFFIX, job.id)
+                reason = self._write_reason(place, receipt, ending.failure, avoid)
                 receipt["reason_file"] = os.fsdecode(reason)
-                self._write_reason(reason, receipt, ending.failure)
+                avoid.add(reason)
             fresh.append(receipt)
         if fresh:
             month = f"{dt.datetime.now(dt.UTC):%Y-%m}"
             self._receipts.append(fresh, month)
             self._written.update({receipt["job"]: receipt for receipt in fresh})
 
-    def _write_reason(self, path: bytes, receipt: dict[str, Any], why: Fail) -> None:
-        told = {
-            "file": receipt["name"],
-            "step": receipt["step"],
-            "reason": why.reason,
-            "what_to_do": why.hint,
-            "attempts": receipt["attempts"],
-            "job": receipt["job"],
-            "error": receipt["error"],
-            "failed_at": receipt["ended_at"],
-            "sha256": receipt["sha256"],
-            "s3_key": receipt["s3_key"],
-        }
-        text = json.dumps(told, indent=2, ensure_ascii=False) + "\n"
-        self._folders.write_aside("failed", path, text.encode("utf-8", "replace"))
+    def _write_reason(
+        self, place: bytes, receipt: dict[str, Any], why: Fail, avoid: Container[bytes]
+    ) -> bytes:
+        """Write why a file failed beside its place, and return where."""
+        job_id = receipt["job"]
+        content = _reason(receipt, why)
+        for name in (place, places.with_mark(place, job_id)):
+            path = places.beside(name, REASON_SUFFIX, job_id)
+            # Somebody's payload may be called like a reason.
+            if path not in avoid and self._folders.write_aside(
+                "failed", path, content, job_id
+            ):
+                return path
+        raise ServiceUnavailable(
+            "disk", f"There is no free name for the reason of {display(place)}."
+        )
 
     def _tell(self, job: Job) -> None:
         event = self._log.bind(
@@ -177,6 +179,23 @@ def _receipt(ending: Ending, area: str, place: bytes, batch: str) -> dict[str, A
         "started_at": _iso(job.created_at),
         "ended_at": _iso(time.time()),
     }
+
+
+def _reason(receipt: dict[str, Any], why: Fail) -> bytes:
+    told = {
+        "file": receipt["name"],
+        "step": receipt["step"],
+        "reason": why.reason,
+        "what_to_do": why.hint,
+        "attempts": receipt["attempts"],
+        "job": receipt["job"],
+        "error": receipt["error"],
+        "failed_at": receipt["ended_at"],
+        "sha256": receipt["sha256"],
+        "s3_key": receipt["s3_key"],
+    }
+    text = json.dumps(told, indent=2, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", "replace")
 
 
 def _place_in(receipt: dict[str, Any]) -> tuple[str, bytes]:

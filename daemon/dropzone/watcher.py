@@ -14,6 +14,7 @@ from dropzone.events import Events
 from dropzone.gate import Gate
 from dropzone.intake import CLAIM_TOGETHER, Intake, obstacle
 from dropzone.journal import Finding, Journal
+from dropzone.listing import Entry, Unreadable
 from dropzone.readiness import (
     Lease,
     NameFilter,
@@ -25,7 +26,7 @@ from dropzone.readiness import (
     sight,
 )
 from dropzone.text import display
-from dropzone.zones import Entry, Unreadable, ZoneFolders
+from dropzone.zones import ZoneFolders
 
 # Beyond this many hints a scan is cheaper than following each.
 _MOST_HINTS = 5_000

@@ -9,6 +9,7 @@ from pathlib import Path
 from dropzone import fsops
 from dropzone.errors import ZoneError
 
+_PROBE = ".rename-probe"
 AREAS = ("input", "processed", "failed", "collections", "state")
 
 
@@ -36,6 +37,40 @@ def open_zone(root: Path) -> tuple[dict[str, int], int]:
             hint="The daemon's user must own the zone's folders.",
         ) from error
     return fds, lock
+
+
+def reopen(root: Path, fds: dict[str, int]) -> list[str]:
+    """Open the folders again that somebody replaced by new ones; return their names.
+
+    Raises:
+        OSError: one is missing, or was replaced by one on another mount.
+        ZoneError: ``state`` was replaced.
+
+    """
+    replaced = [name for name in AREAS if _is_another(root / name, fds[name])]
+    if "state" in replaced:
+        raise ZoneError(
+            f"{root / 'state'} was replaced while the daemon runs.",
+            hint="Start the daemon again; it recovers what the new folder holds.",
+        )
+    for name in replaced:
+        with fsops.opened(os.open(root / name, fsops.DIRECTORY)) as fd:
+            _try_renames(fds["state"], fd)
+            # In one step: other threads use the number meanwhile.
+            os.dup2(fd, fds[name], inheritable=False)
+    return replaced
+
+
+def _is_another(path: Path, fd: int) -> bool:
+    there, held = os.stat(path, follow_symlinks=False), os.fstat(fd)
+    return (there.st_dev, there.st_ino) != (held.st_dev, held.st_ino)
+
+
+def _try_renames(one: int, other: int) -> None:
+    probe = os.open(_PROBE, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=one)
+    os.close(probe)
+    os.rename(_PROBE, _PROBE, src_dir_fd=one, dst_dir_fd=other)
+    os.unlink(_PROBE, dir_fd=other)
 
 
 def holder_of(root: Path) -> int | None:
@@ -102,7 +137,7 @@ def _pid_in(lock: int) -> int | None:
 def _probe(root: Path, fds: dict[str, int]) -> None:
     # Equal device numbers prove nothing: a rename between two bind mounts of one file
     # system fails all the same.
-    name = ".rename-probe"
+    name = _PROBE
     here = area = "state"
     probe = os.open(
         name, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=fds[here]

@@ -9,38 +9,19 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dropzone import fsops, places, zone_opening
+from dropzone import asides, fsops, listing, places, zone_opening
 from dropzone.errors import ServiceUnavailable, SourceChanged
 from dropzone.readiness import Lease, Signature
 from dropzone.text import display
 
-DEPTH_MAX = 100
 # From this many files on, one sync of the volume is cheaper than one for each file.
 _SYNC_TOGETHER = 8
 # What the disk says when no file can be written, whichever it is.
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """Something that is not a directory in ``input/``; ``path`` is relative to it."""
-
-    path: bytes
-    mode: int
-    links: int
-    signature: Signature
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """A folder in ``input/`` that cannot be looked into, and why."""
-
-    path: bytes
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +70,17 @@ class ZoneFolders:
             os.close(self._lock)
             self._lock = None
 
+    def refresh(self) -> bool:
+        """Open folders again that were replaced; True if ``input`` was one of them.
+
+        Raises:
+            ServiceUnavailable: a folder is missing, or on another mount (``disk``).
+            ZoneError: ``state`` was replaced, and our lock and journal with it.
+
+        """
+        with _disk_errors():
+            return "input" in zone_opening.reopen(self.root, self._fds)
+
     @property
     def work(self) -> Path:
         return self.root / "state" / "work"
@@ -97,35 +89,16 @@ class ZoneFolders:
 
     def walk(
         self, ignores: Callable[[bytes], bool], start: bytes = b""
-    ) -> Iterator[Entry | Unreadable]:
+    ) -> Iterator[listing.Entry | listing.Unreadable]:
         """Yield what lies in ``input/`` (below ``start``), following no link.
 
         Names for which ``ignores`` is true are skipped, folders with all they hold.
         """
-        stack = [start]
-        while stack:
-            folder = stack.pop()
-            try:
-                fd = fsops.open_directory(self._fds["input"], folder)
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                yield Unreadable(folder, error.strerror or str(error))
-                continue
-            with fsops.opened(fd):
-                yield from self._list(fd, folder, ignores, stack)
+        return listing.walk(self._fds["input"], ignores, start)
 
-    def look(self, path: bytes) -> Entry | None:
+    def look(self, path: bytes) -> listing.Entry | None:
         """Return one entry of ``input/``, or None if it is gone or a directory."""
-        parent, name = os.path.split(path)
-        try:
-            with fsops.opened(fsops.open_directory(self._fds["input"], parent)) as fd:
-                status = os.stat(name, dir_fd=fd, follow_symlinks=False)
-        except OSError:
-            return None
-        if stat.S_ISDIR(status.st_mode):
-            return None
-        return _entry(path, status)
+        return listing.look(self._fds["input"], path)
 
     def lease(self, path: bytes) -> Lease:
         """Tell whether somebody has this file of ``input/`` open for writing.
@@ -170,7 +143,7 @@ class ZoneFolders:
                 work = self._fds["work"]
                 target = fsops.make_directories(work, folder, 0o700, sync=False)
                 stack.callback(os.close, target)
-                return self._take(source, name, target, claim.signature)
+                return self._take(source, name, target, claim)
             except OSError:
                 self._drop_job_folder(claim.job_id)
                 raise
@@ -186,13 +159,22 @@ class ZoneFolders:
             if len(claims) > _SYNC_TOGETHER:
                 fsops.sync_volume(self._fds["state"])
                 return
-            for claim in claims:
-                parent, name = os.path.split(claim.path)
-                self._sync_up(_in_work(claim.job_id, parent), name)
-                with contextlib.suppress(FileNotFoundError):
-                    source = fsops.open_directory(self._fds["input"], parent)
-                    with fsops.opened(source):
-                        os.fsync(source)
+            try:
+                for claim in claims:
+                    self._sync_claim(claim)
+            except OSError as error:
+                if error.errno in DISK_ERRORS:
+                    raise
+                # Somebody changed the work folder: what is left of it counts.
+                fsops.sync_volume(self._fds["state"])
+
+    def _sync_claim(self, claim: Claim) -> None:
+        parent, name = os.path.split(claim.path)
+        self._sync_up(_in_work(claim.job_id, parent), name)
+        with contextlib.suppress(FileNotFoundError):
+            source = fsops.open_directory(self._fds["input"], parent)
+            with fsops.opened(source):
+                os.fsync(source)
 
     def _sync_up(self, folder: bytes, name: bytes) -> None:
         """Sync a file of ``state/work`` and every folder above it."""
@@ -208,15 +190,18 @@ class ZoneFolders:
             folder = os.path.dirname(folder)
         os.fsync(self._fds["work"])
 
-    def _take(
-        self, source: int, name: bytes, target: int, expected: Signature
-    ) -> Signature:
+    def _take(self, source: int, name: bytes, target: int, claim: Claim) -> Signature:
         fsops.rename_new(source, name, target, name)
         status = os.stat(name, dir_fd=target, follow_symlinks=False)
-        moved = fsops.signature_of(status)
+        moved, expected = fsops.signature_of(status), claim.signature
         if (moved.device, moved.inode) != (expected.device, expected.inode):
             # Somebody swapped the name between the check and the rename.
-            fsops.rename_new(target, name, source, name)
+            try:
+                fsops.rename_new(target, name, source, name)
+            except FileExistsError:
+                # And once more since then: both stay in input, under two names.
+                marked = places.with_mark(name, claim.job_id)
+                fsops.rename_new(target, name, source, marked)
             raise BlockingIOError(errno.EAGAIN, "was replaced while being taken")
         return moved
 
@@ -243,13 +228,13 @@ class ZoneFolders:
 
     def jobs_in_work(self) -> Iterator[tuple[str, list[bytes]]]:
         """Yield each folder of ``state/work`` with the relative paths it holds."""
-        for job_id in sorted(os.listdir(self._fds["work"])):
-            base = os.fsencode(self.work / job_id)
-            found = [
-                os.path.relpath(os.path.join(folder, name), base)
-                for folder, _, names in os.walk(base)
-                for name in names
-            ]
+        work = self._fds["work"]
+        for job_id in sorted(os.listdir(work)):
+            found: list[bytes] = []
+            # By descriptors: a path may be longer than the system takes at once.
+            for folder, _, names, _ in os.fwalk(os.fsencode(job_id), dir_fd=work):
+                inside = folder.partition(b"/")[2]
+                found += [os.path.join(inside, name) for name in names]
             yield job_id, found
 
     def signature(self, job_id: str, path: bytes) -> Signature | None:
@@ -265,30 +250,38 @@ class ZoneFolders:
     # Ending
 
     def free_place(
-        self, area: str, path: bytes, job_id: str, *, avoid: Container[bytes] = ()
+        self, area: str, path: bytes, job_id: str, *, avoid: Collection[bytes] = ()
     ) -> bytes:
         """Return where in ``area`` this job's file goes: its own path, or beside it.
 
-        A name that is taken (or in ``avoid``), or a folder whose name a file has
-        taken, gets the end of the job's id added.
+        A name that is taken (or by a file in ``avoid``), or a folder whose name a file
+        has taken, gets the end of the job's id added.
+
+        Raises:
+            ServiceUnavailable: the area cannot be looked into (``disk``).
+
         """
         parts = path.split(b"/")
-        for depth in range(1, len(parts) + 1):
-            prefix = b"/".join(parts[:depth])
-            mode = self._mode(area, prefix)
-            if mode is None:
-                break
-            if depth == len(parts) or not stat.S_ISDIR(mode):
-                return b"/".join([places.with_mark(prefix, job_id), *parts[depth:]])
-        return places.with_mark(path, job_id) if path in avoid else path
+        for depth in range(1, len(parts)):
+            folder = b"/".join(parts[:depth])
+            mode = self._mode(area, folder)
+            if folder in avoid or (mode is not None and not stat.S_ISDIR(mode)):
+                return b"/".join([places.with_mark(folder, job_id), *parts[depth:]])
+        inside = path + b"/"
+        taken = any(other == path or other.startswith(inside) for other in avoid)
+        if taken or self._mode(area, path) is not None:
+            return places.with_mark(path, job_id)
+        return path
 
     def _mode(self, area: str, path: bytes) -> int | None:
         parent, name = os.path.split(path)
-        try:
-            with fsops.opened(fsops.open_directory(self._fds[area], parent)) as fd:
-                return os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode
-        except FileNotFoundError:
-            return None
+        with (
+            _disk_errors(),
+            contextlib.suppress(FileNotFoundError),
+            fsops.opened(fsops.open_directory(self._fds[area], parent)) as fd,
+        ):
+            return os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode
+        return None
 
     def place(self, moves: Sequence[Move]) -> list[bytes]:
         """Rename claimed files to their ends, durably; return where each lies now.
@@ -309,17 +302,20 @@ class ZoneFolders:
         return placed
 
     def _place(self, move: Move, *, sync: bool) -> bytes:
+        first, slash, rest = move.place.partition(b"/")
+        beside = places.with_mark(first, move.job_id) + slash + rest
         try:
-            self._rename_out(move, move.place, sync=sync)
+            if self._rename_out(move, move.place, sync=sync):
+                return move.place
         except (FileExistsError, NotADirectoryError):
             # Somebody put something there since the place was chosen.
-            first, slash, rest = move.place.partition(b"/")
-            place = places.with_mark(first, move.job_id) + slash + rest
-            self._rename_out(move, place, sync=sync)
-            return place
-        return move.place
+            self._rename_out(move, beside, sync=sync)
+            return beside
+        # It was renamed before a crash, to one of the two.
+        return move.place if self._mode(move.area, beside) is None else beside
 
-    def _rename_out(self, move: Move, place: bytes, *, sync: bool) -> None:
+    def _rename_out(self, move: Move, place: bytes, *, sync: bool) -> bool:
+        """Rename a claimed file to its end; False if it is not in its work folder."""
         parent, name = os.path.split(move.path)
         folder, new_name = os.path.split(place)
         with contextlib.ExitStack() as stack:
@@ -328,38 +324,38 @@ class ZoneFolders:
                 stack.callback(os.close, source)
                 os.stat(name, dir_fd=source, follow_symlinks=False)
             except FileNotFoundError:
-                return
+                return False
             target = fsops.make_directories(self._fds[move.area], folder, 0o750)
             stack.callback(os.close, target)
             fsops.rename_new(source, name, target, new_name)
             if sync:
                 os.fsync(target)
                 os.fsync(source)
+        return True
 
-    def write_aside(self, area: str, path: bytes, content: bytes) -> None:
-        """Write a small file of ours, whole or not at all, durably."""
+    def write_aside(self, area: str, path: bytes, content: bytes, owner: str) -> bool:
+        """Write a small file of the job ``owner``, whole or not at all, durably.
+
+        False if something that is not this job's has that name.
+
+        Raises:
+            ServiceUnavailable: the disk is full or failing (``disk``).
+
+        """
         folder, name = os.path.split(path)
-        temporary = b".new-" + name[-200:]
         with _disk_errors():
             target = fsops.make_directories(self._fds[area], folder, 0o750)
             with fsops.opened(target):
-                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-                fd = os.open(temporary, flags | os.O_CLOEXEC, 0o640, dir_fd=target)
-                with os.fdopen(fd, "wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(fd)
-                os.rename(temporary, name, src_dir_fd=target, dst_dir_fd=target)
-                os.fsync(target)
+                return asides.write(target, name, content, owner)
 
-    def remove_aside(self, area: str, path: bytes) -> None:
-        """Remove a small file of ours (never payload), if it is there."""
+    def remove_aside(self, area: str, path: bytes, owner: str) -> None:
+        """Remove a small file of the job ``owner`` (never payload), if it is there."""
         folder, name = os.path.split(path)
         with (
             contextlib.suppress(FileNotFoundError, NotADirectoryError),
             fsops.opened(fsops.open_directory(self._fds[area], folder)) as fd,
         ):
-            os.unlink(name, dir_fd=fd)
+            asides.remove(fd, name, owner)
 
     def drop_empty(self, job_id: str) -> None:
         """Remove the folder of a job that holds no file."""
@@ -367,58 +363,36 @@ class ZoneFolders:
 
     def free_bytes(self) -> int:
         """Return how much a user of the zone's disk may still write."""
-        status = os.fstatvfs(self._fds["state"])
+        with _disk_errors():
+            status = os.fstatvfs(self._fds["state"])
         return status.f_bavail * status.f_frsize
 
     # Inside
-
-    def _list(
-        self,
-        fd: int,
-        folder: bytes,
-        ignores: Callable[[bytes], bool],
-        stack: list[bytes],
-    ) -> Iterator[Entry | Unreadable]:
-        with os.scandir(fd) as entries:
-            for entry in entries:
-                name = os.fsencode(entry.name)
-                if ignores(name):
-                    continue
-                path = folder + b"/" + name if folder else name
-                try:
-                    if not entry.is_dir(follow_symlinks=False):
-                        yield _entry(path, entry.stat(follow_symlinks=False))
-                    elif path.count(b"/") < DEPTH_MAX:
-                        stack.append(path)
-                    else:
-                        yield Unreadable(path, f"lies deeper than {DEPTH_MAX} folders")
-                except FileNotFoundError:
-                    continue
 
     def _job_folder(self, job_id: str, parent: bytes) -> int:
         return fsops.open_directory(self._fds["work"], _in_work(job_id, parent))
 
     def _drop_job_folder(self, job_id: str) -> None:
         """Remove a job's folder from the innermost out; one that holds a file stays."""
-        base = self.work / job_id
-        for folder, _, _ in os.walk(base, topdown=False):
-            with contextlib.suppress(OSError):
-                os.rmdir(folder)
+        work, base = self._fds["work"], os.fsencode(job_id)
+        with contextlib.suppress(OSError):
+            for _, folders, _, fd in os.fwalk(base, topdown=False, dir_fd=work):
+                for name in folders:
+                    with contextlib.suppress(OSError):
+                        os.rmdir(name, dir_fd=fd)
+            os.rmdir(base, dir_fd=work)
 
 
 def _in_work(job_id: str, parent: bytes) -> bytes:
     return os.fsencode(job_id) + (b"/" + parent if parent else b"")
 
 
-def _entry(path: bytes, status: os.stat_result) -> Entry:
-    return Entry(path, status.st_mode, status.st_nlink, fsops.signature_of(status))
-
-
 def disk_fault(error: OSError) -> ServiceUnavailable:
     """Return the error that pauses a step until the disk takes files again."""
+    named = f" ({display(error.filename)})" if error.filename else ""
     return ServiceUnavailable(
         "disk",
-        f"The zone's disk refuses work: {error.strerror}.",
+        f"The zone's disk refuses work: {error.strerror}{named}.",
         hint="Free space on the zone's disk, or mend its rights.",
     )
 

@@ -1,0 +1,55 @@
+"""Small files of ours beside payload, such as ``NAME.error.json``.
+
+The only files that are ever replaced or deleted outside ``state/``; each names its
+owner, a job, and one that does not is payload with an unlucky name: left alone.
+"""
+
+import contextlib
+import os
+
+from dropzone import fsops
+
+_READ_MAX = 1 << 20
+
+
+def write(directory: int, name: bytes, content: bytes, owner: str) -> bool:
+    """Write a file, whole or not at all, durably; False if the name is not ours."""
+    ours = _is_ours(directory, name, owner)
+    if ours is False:
+        return False
+    temporary = b".new-" + name[-200:]
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(temporary, flags, 0o640, dir_fd=directory)
+    with os.fdopen(fd, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(fd)
+    if ours:
+        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+    else:
+        try:
+            fsops.rename_new(directory, temporary, directory, name)
+        except FileExistsError:
+            os.unlink(temporary, dir_fd=directory)
+            return False
+    os.fsync(directory)
+    return True
+
+
+def remove(directory: int, name: bytes, owner: str) -> None:
+    """Remove a file that ``write`` made for this owner, if it is there."""
+    if _is_ours(directory, name, owner):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=directory)
+
+
+def _is_ours(directory: int, name: bytes, owner: str) -> bool | None:
+    """Return whether what has this name is the owner's; None if nothing has it."""
+    try:
+        file = fsops.open_plain(directory, name)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return False
+    with fsops.opened(file):
+        return owner.encode() in os.read(file, _READ_MAX)
