@@ -11,7 +11,14 @@ from pathlib import Path
 from watchdog.events import FileMovedEvent, FileSystemEvent, FileSystemEventHandler
 from watchdog.observers.api import BaseObserver
 from watchdog.observers.inotify import InotifyFullEmitter
-from watchdog.observers.inotify_c import InotifyConstants, InotifyFD, Mask
+from watchdog.observers.inotify_c import (
+    CallbackId,
+    InotifyConstants,
+    InotifyFD,
+    Mask,
+    WatchCallback,
+    WatchDescriptor,
+)
 
 from dropzone import log
 
@@ -53,6 +60,7 @@ class Events:
         return (
             observer is not None
             and observer.is_alive()
+            and observer.reader.is_alive()
             and all(emitter.is_alive() for emitter in observer.emitters)
         )
 
@@ -94,19 +102,32 @@ class _Emitter(InotifyFullEmitter):
         group.on_queue_overflow = overflowed  # type: ignore[method-assign]
 
 
+class _Reader(InotifyFD):
+    """Reads the kernel's events in a thread of its own."""
+
+    def _add_callback(
+        self, path: bytes, mask: Mask, callback: WatchCallback, id_: CallbackId
+    ) -> WatchDescriptor:
+        # A folder that is made and filled at once is met twice. watchdog warns of it,
+        # which ends this thread where warnings are errors.
+        watch = self._get_or_create_watch(path, mask)
+        watch.callbacks[id_] = callback
+        return watch.wd
+
+
 class _Observer(BaseObserver):
     def __init__(self, on_overflow: Callable[[], None]) -> None:
-        self._inotify_fd = InotifyFD()
-        self._inotify_fd.start()
+        self.reader = _Reader()
+        self.reader.start()
         emitter = type(
             "_Emitter", (_Emitter,), {"on_overflow": staticmethod(on_overflow)}
         )
-        super().__init__(emitter, inotify_fd=self._inotify_fd)
+        super().__init__(emitter, inotify_fd=self.reader)
 
     def on_thread_stop(self) -> None:
         super().on_thread_stop()
-        self._inotify_fd.stop()
-        self._inotify_fd.join()
+        self.reader.stop()
+        self.reader.join()
 
 
 class _Handler(FileSystemEventHandler):

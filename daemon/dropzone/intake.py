@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from dropzone import log
 from dropzone.extract import doc_type_of
 from dropzone.journal import Finding, Journal, move
-from dropzone.listing import Entry
+from dropzone.listing import Entry, Unreadable
 from dropzone.models import Job, JobIds, Status
 from dropzone.places import collection_of
 from dropzone.stage import Inbox
@@ -47,6 +47,8 @@ class Intake:
         self._ids = JobIds()
         # Renamed already, but not yet known to be on disk and in the journal.
         self._claimed: list[tuple[Job, Claim]] = []
+        # In the journal already, but their files could not be renamed.
+        self._unclaimed: list[Job] = []
         self._log = log.get("intake").bind(zone=zone)
 
     def take(self, ready: Sequence[Entry]) -> Taken:
@@ -67,12 +69,11 @@ class Intake:
                 there = self._folders.claim(claim)
             except OSError as error:
                 missed.append((job, error))
+                self._unclaimed.append(job)
             else:
                 data = {"ctime_ns": there.ctime_ns}
                 self._claimed.append((move(job, Status.CLAIMED, data=data), claim))
         taken = self._finish()
-        if missed:
-            self._journal.forget([job for job, _ in missed])
         for _, reason in missed:
             if reason.errno in DISK_ERRORS:
                 raise disk_fault(reason)
@@ -80,6 +81,9 @@ class Intake:
 
     def _finish(self) -> int:
         """Make renamed files durable, journal them, and hand them on."""
+        if self._unclaimed:
+            self._journal.forget(self._unclaimed)
+            self._unclaimed.clear()
         if not self._claimed:
             return 0
         self._folders.sync_claims([claim for _, claim in self._claimed])
@@ -153,6 +157,15 @@ def obstacle(path: bytes, error: OSError) -> Finding:
         )
     reason = error.strerror or type(error).__name__
     return Finding(path, f"cannot be taken: {reason}", "Look at it with ls -la.")
+
+
+def unseen(what: Unreadable) -> Finding:
+    """Return the finding for what may not even be looked at."""
+    return Finding(
+        what.path,
+        f"cannot be looked into: {what.reason}",
+        "Give the daemon's user read and search rights on the folder.",
+    )
 
 
 def _user() -> str:

@@ -7,12 +7,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from dropzone import log, threads
 from dropzone.errors import Stopping
 from dropzone.events import Events
 from dropzone.gate import Gate
-from dropzone.intake import CLAIM_TOGETHER, Intake, obstacle
+from dropzone.intake import CLAIM_TOGETHER, Intake, obstacle, unseen
 from dropzone.journal import Finding, Journal
 from dropzone.listing import Entry, Unreadable
 from dropzone.readiness import (
@@ -27,6 +28,8 @@ from dropzone.readiness import (
 )
 from dropzone.text import display
 from dropzone.zones import ZoneFolders
+
+T = TypeVar("T")
 
 # Beyond this many hints a scan is cheaper than following each.
 _MOST_HINTS = 5_000
@@ -87,7 +90,9 @@ class Watcher:
         self._hints = _Hints()
         self._wake = threading.Event()
         self._waiting: dict[bytes, _Waiting] = {}
-        self._findings = {found.path: found for found in journal.findings()}
+        self._findings = {found.path: found for found in journal.findings(limit=-1)}
+        #: What was refused since the last scan began, known or not.
+        self._refused: set[bytes] = set()
         self._events = (
             Events(
                 folders.root / "input", self._on_file, self._on_folder, self._on_loss
@@ -102,6 +107,8 @@ class Watcher:
         self.scans = 0
         self.losses = 0
         self.scan_seconds = 0.0
+        #: Seconds of a scan that went into claims, or into waiting for a disk.
+        self._elsewhere = 0.0
         self._log = log.get("watcher")
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
 
@@ -195,15 +202,17 @@ class Watcher:
             self._look_again()
 
     def _scan(self) -> None:
-        begun = time.monotonic()
+        begun, self._elsewhere = time.monotonic(), 0.0
+        if self._call(self._folders.refresh):
+            self._log.warning("input was replaced; watching the new folder")
+            self._start_events()
         seen: set[bytes] = set()
-        found: dict[bytes, Finding] = {}
-        self._consider_all(self._folders.walk(self._filter.ignores), seen, found)
+        self._refused.clear()
+        self._consider_all(self._folders.walk(self._filter.ignores), seen)
         for path in self._waiting.keys() - seen:
             del self._waiting[path]
-        gone = self._findings.keys() - found.keys()
-        self._record((), gone)
-        self.scan_seconds = time.monotonic() - begun
+        self._record((), self._findings.keys() - self._refused)
+        self.scan_seconds = time.monotonic() - begun - self._elsewhere
         if not self._has_events:
             self._start_events()
         pause = self._timing.scan if self._has_events else self._timing.poll
@@ -237,24 +246,17 @@ class Watcher:
         self,
         entries: Iterable[Entry | Unreadable],
         seen: set[bytes] | None = None,
-        found: dict[bytes, Finding] | None = None,
     ) -> None:
         def ready() -> Iterable[Entry | Finding | None]:
             for entry in entries:
                 if self._stop.is_set():
                     raise Stopping("The daemon is stopping.")
                 if isinstance(entry, Unreadable):
-                    result: Entry | Finding | None = Finding(
-                        entry.path,
-                        f"cannot be looked into: {entry.reason}",
-                        "Give the daemon's user read and search rights on the folder.",
-                    )
+                    result: Entry | Finding | None = unseen(entry)
                 else:
                     result = self._consider(entry)
                     if seen is not None:
                         seen.add(entry.path)
-                if found is not None and isinstance(result, Finding):
-                    found[result.path] = result
                 yield result
 
         self._claim_ready(ready())
@@ -303,7 +305,7 @@ class Watcher:
         self._record(findings, ())
 
     def _claim(self, ready: list[Entry]) -> None:
-        taken = self._gate.call(lambda: self._intake.take(ready))
+        taken = self._call(lambda: self._intake.take(ready))
         for entry in ready:
             self._waiting.pop(entry.path, None)
         now = time.monotonic()
@@ -311,16 +313,16 @@ class Watcher:
         for path in taken.unsettled:
             sighting = Sighting(known[path].signature, now)
             self._waiting[path] = _Waiting(sighting, now + 0.2, busy=True)
-        self._record(
-            taken.findings, [e.path for e in ready if e.path in self._findings]
-        )
+        self._record(taken.findings, known.keys() - {f.path for f in taken.findings})
 
     def _record(self, found: Iterable[Finding], gone: Iterable[bytes]) -> None:
+        found = list(found)
+        self._refused.update(finding.path for finding in found)
         fresh = [f for f in found if not self._is_known(f)]
         left = [path for path in gone if path in self._findings]
         if not fresh and not left:
             return
-        self._gate.call(lambda: self._journal.record_findings(fresh, left))
+        self._call(lambda: self._journal.record_findings(fresh, left))
         for path in left:
             del self._findings[path]
         for finding in fresh:
@@ -328,6 +330,13 @@ class Watcher:
             self._log.warning(
                 "refused", path=display(finding.path), reason=finding.reason
             )
+
+    def _call(self, work: Callable[[], T]) -> T:
+        begun = time.monotonic()
+        try:
+            return self._gate.call(work)
+        finally:
+            self._elsewhere += time.monotonic() - begun
 
     def _is_known(self, finding: Finding) -> bool:
         known = self._findings.get(finding.path)
