@@ -19,6 +19,7 @@ from dropzone.sessions.settings import (
 )
 from dropzone.settings import Settings
 
+_MEND = "Start it, or mend its address and credentials: dropzone config show"
 _SERVER = """
 SELECT current_setting('server_version') AS version,
     (SELECT installed_version FROM pg_available_extensions WHERE name = 'vector')
@@ -58,7 +59,7 @@ def _told(checked: str, ask: Callable[[], Diagnosis]) -> Diagnosis:
     try:
         return ask()
     except DropzoneError as error:
-        return problem(checked, error.message, error.hint)
+        return problem(checked, error.message, error.hint or _MEND)
 
 
 def _s3(pool: SessionPool, settings: Settings) -> Diagnosis:
@@ -88,7 +89,11 @@ def _s3(pool: SessionPool, settings: Settings) -> Diagnosis:
 def _postgres(pool: SessionPool) -> Diagnosis:
     health = pool.postgres.check()
     if not health.healthy:
-        return problem("Postgres", health.error or "no answer", "")
+        return problem(
+            "Postgres",
+            health.error or "no answer",
+            _MEND,
+        )
     row = pool.postgres.query(_SERVER)[0]
     seconds = health.latency_seconds or 0.0
     told = f"{pool.postgres.address}, version {row['version']}"

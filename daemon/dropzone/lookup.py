@@ -179,6 +179,9 @@ def state_named(word: str | None) -> _Chosen:
 
 def lies_in(job: Job, root: Path) -> bytes | None:
     """Return where a job's file lies now, as an absolute path, or None."""
+    if job.end_reason == RETRIED:
+        # What lies at its place since then is the file of another job.
+        return None
     base = os.fsencode(root)
     if job.status in ENDED and "place" in job.data:
         place = unquoted(job.data["place"])
