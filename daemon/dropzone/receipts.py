@@ -72,15 +72,12 @@ class Receipts:
         self._check_length(known)
         found: list[dict[str, Any]] = []
         position = known
-        for name in self._files():
-            if name < known.file:
-                continue
-            start = known.offset if name == known.file else 0
-            position = Position(name, start, position.chain)
-            for line in self._whole_lines(name, start):
-                receipt = _checked(line, position)
-                position = Position(name, position.offset + len(line), receipt["chain"])
-                found.append(receipt)
+        for receipt, position in stream(self._directory, known):  # noqa: B007 the last
+            found.append(receipt)
+        newest = max((path.name for path in _files(self._directory)), default="")
+        if newest > position.file:
+            # Its first line was torn, so nothing in it counts.
+            position = Position(newest, 0, position.chain)
         self._end = position
         if position.file:
             self._open(position.file)
@@ -145,16 +142,36 @@ class Receipts:
             os.ftruncate(self._fd, self._end.offset)
             os.fsync(self._fd)
 
-    def _files(self) -> list[str]:
-        names = os.listdir(self._directory_fd)
-        return sorted(name for name in names if name.endswith(".jsonl"))
 
-    def _whole_lines(self, name: str, start: int) -> Iterator[bytes]:
-        with (self._directory / name).open("rb") as file:
+def stream(
+    directory: Path, known: Position | None = None
+) -> Iterator[tuple[dict[str, Any], Position]]:
+    """Yield the receipts behind ``known``, each with the position after it.
+
+    A last line that is still being written is left out.
+
+    Raises:
+        ZoneError: a receipt does not continue the chain.
+
+    """
+    position = known or Position.load(None)
+    for path in _files(directory):
+        if path.name < position.file:
+            continue
+        start = position.offset if path.name == position.file else 0
+        position = Position(path.name, start, position.chain)
+        with path.open("rb") as file:
             file.seek(start)
             for line in file:
                 if line.endswith(b"\n"):
-                    yield line
+                    receipt = _checked(line, position)
+                    end = position.offset + len(line)
+                    position = Position(path.name, end, receipt["chain"])
+                    yield receipt, position
+
+
+def _files(directory: Path) -> list[Path]:
+    return sorted(directory.glob("*.jsonl"))
 
 
 def _write(fd: int, lines: bytes) -> None:

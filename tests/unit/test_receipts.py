@@ -72,6 +72,17 @@ def test_only_what_lies_behind_a_mark_is_read(opened):
     assert found == []
 
 
+def test_a_month_that_begins_with_a_torn_line_is_begun_again(opened, directory):
+    receipts, _ = opened()
+    receipts.append([ONE], "2026-01")
+    (directory / "2026-02.jsonl").write_bytes(b'{"job": "torn')
+    again, found = opened()
+    assert jobs(found) == ["1"]
+    again.append([TWO], "2026-02")
+    _, found = opened()
+    assert jobs(found) == ["1", "2"]
+
+
 def test_a_clock_set_back_a_month_writes_on_in_the_later_file(opened, directory):
     receipts, _ = opened()
     receipts.append([ONE], "2026-02")
