@@ -149,8 +149,17 @@ def _collections(history: History) -> RenderableType:
 
 
 def jobs(found: Sequence[Job]) -> Iterator[RenderableType]:
-    made = table("Job", "File", "State", "Size", "Chunks", "Dropped", "Reason",
-                 numbers=["Size", "Chunks"], whole=["Job", "State", "Dropped"])  # fmt: skip
+    made = table(
+        "Job",
+        "File",
+        "State",
+        "Size",
+        "Chunks",
+        "Dropped",
+        "Reason",
+        numbers=["Size", "Chunks"],
+        whole=["Job", "State", "Dropped"],
+    )
     for job in found:
         row = cells(short(job.id), job.path)
         row += [_state(state_of(job))]
@@ -232,8 +241,15 @@ def added(
             if file.path != file.source.path:
                 yield Text(f"{shown(file.source.path)} is there as {shown(file.path)}.")
         return
-    made = table("File", "State", "Chunks", "Seconds", "Reason",
-                 numbers=["Chunks", "Seconds"], whole=["State"])  # fmt: skip
+    made = table(
+        "File",
+        "State",
+        "Chunks",
+        "Seconds",
+        "Reason",
+        numbers=["Chunks", "Seconds"],
+        whole=["State"],
+    )
     for end in ended:
         made.add_row(*_end(end))
     yield made

@@ -261,6 +261,15 @@ def test_a_daemon_that_is_stopped_ends_with_zero(
     assert daemon.wait(10) == 0
 
 
+def test_a_journal_that_is_being_made_or_damaged_is_told(zone: ZoneOfTest) -> None:
+    journal = zone.root / "state" / "journal.sqlite"
+    journal.parent.mkdir(exist_ok=True)
+    journal.write_bytes(b"")
+    assert "being made just now" in refused(zone, "status", code=1)
+    journal.write_bytes(os.urandom(4096))
+    assert "damaged" in refused(zone, "jobs", code=1)
+
+
 def test_wait_ends_with_the_daemon(zone: ZoneOfTest, tmp_path: Path) -> None:
     # Without its S3 nothing can end.
     zone.environment["AWS_ENDPOINT_URL_S3"] = "http://127.0.0.1:9"

@@ -114,8 +114,11 @@ class Journal:
         try:
             if create:
                 self._writer = Writer(self._prepare())
-            else:
-                _check_version(self._reader(), path)
+            elif not _check_version(self._reader(), path):
+                raise ZoneError(
+                    f"The journal {path} is being made just now.",
+                    hint="Try again in a moment.",
+                )
         except sqlite3.Error as error:
             self.close()
             raise translated(error) from error
