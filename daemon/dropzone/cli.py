@@ -14,14 +14,11 @@ from dropzone import __version__, completion
 from dropzone.command import PROBLEM, Command
 from dropzone.errors import UsageError
 
-_SHORT = {"help_option_names": ["-h", "--help"]}
-
 app = typer.Typer(
     name="dropzone",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings=_SHORT,
-    help="Drop a file into a folder; it is stored, made searchable, and tracked.",
+    context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 fine, 1 a problem was found, 2 wrong use or configuration. "
     "With --json, stdout holds exactly one JSON document, also for an error.",
 )

@@ -114,11 +114,8 @@ class Journal:
         try:
             if create:
                 self._writer = Writer(self._prepare())
-            elif not _check_version(self._reader(), path):
-                raise ZoneError(
-                    f"The journal {path} is being made just now.",
-                    hint="Try again in a moment.",
-                )
+            else:
+                _check_made(self._reader(), path)
         except sqlite3.Error as error:
             self.close()
             raise translated(error) from error
@@ -161,6 +158,15 @@ class Journal:
             Statement(_SQL["open_batch"], [{"id": id_, "now": now} for id_ in batches]),
             Statement(_SQL["save"], [_row(job) for job in jobs], must_match=True),
             Statement(_SQL["mark"], names),
+        )
+
+    def restore(self, jobs: Sequence[Job]) -> None:
+        """Insert jobs that only their receipts tell of, and open their batches."""
+        batches = dict.fromkeys(job.batch_id for job in jobs if job.batch_id)
+        now = time.time()
+        self._write(
+            Statement(_SQL["open_batch"], [{"id": id_, "now": now} for id_ in batches]),
+            Statement(_SQL["add"], [_row(job) for job in jobs]),
         )
 
     def forget(self, jobs: Sequence[Job]) -> None:
@@ -346,6 +352,14 @@ def _check_version(connection: sqlite3.Connection, path: Path) -> int:
             hint="Install that version, or a later one.",
         )
     return version
+
+
+def _check_made(connection: sqlite3.Connection, path: Path) -> None:
+    if not _check_version(connection, path):
+        raise ZoneError(
+            f"The journal {path} is being made just now.",
+            hint="Try again in a moment.",
+        )
 
 
 def _connect(path: Path) -> sqlite3.Connection:
