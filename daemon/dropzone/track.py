@@ -200,7 +200,7 @@ def _table(jobs: Iterable[Job]) -> dict[str, list[Any]]:
             "chunks": job.data.get("chunks", 0),
             "seconds": round((job.ended_at or 0) - job.created_at, 3),
             "attempts": job.attempts,
-            "reason": job.end_reason if job.outcome is Outcome.FAILED else "",
+            "reason": _reason(job),
             "notes": ", ".join(job.data.get("notes", ())),
             "sha256": job.sha256 or "",
             "s3_key": job.s3_key or "",
@@ -210,3 +210,10 @@ def _table(jobs: Iterable[Job]) -> dict[str, list[Any]]:
         for name, value in row.items():
             columns.setdefault(name, []).append(value)
     return columns
+
+
+def _reason(job: Job) -> str | None:
+    if job.outcome is not Outcome.FAILED:
+        return ""
+    # Put back before its run was logged; why it failed is what counts here.
+    return job.error_message if job.end_reason == "retried" else job.end_reason
