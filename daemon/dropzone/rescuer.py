@@ -8,6 +8,7 @@ import dataclasses
 import datetime as dt
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,7 @@ from dropzone.verdict import Fail
 from dropzone.zones import Claim, ZoneFolders
 
 _TOGETHER = 64
+_RESTORED_TOGETHER = 1000
 _VANISHED = Fail(
     "The file vanished from its work folder before it was released.",
     "Nothing of dropzone deletes there; look for it, and drop it again.",
@@ -67,10 +69,11 @@ class Rescuer:
 
         """
         mark = Position.load(self._journal.marks().get("receipts"))
-        self._take_receipts(self._receipts.recover(mark))
+        work = dict(self._folders.jobs_in_work())
+        self._take_receipts(self._receipts.recover(mark), work)
         rescued = Rescued()
         known = {job.id: job for job in self._journal.unfinished()}
-        for job_id, paths in self._folders.jobs_in_work():
+        for job_id, paths in work.items():
             self._rescue_folder(job_id, paths, known.pop(job_id, None), rescued)
         for job in known.values():
             self._rescue_missing(job, rescued)
@@ -85,16 +88,24 @@ class Rescuer:
             )
         return rescued
 
-    def _take_receipts(self, receipts: list[dict[str, Any]]) -> None:
-        interrupted = []
+    def _take_receipts(
+        self, receipts: list[dict[str, Any]], work: Mapping[str, list[bytes]]
+    ) -> None:
+        interrupted: list[dict[str, Any]] = []
+        lost: list[Job] = []
         for receipt in receipts:
             job = self._journal.get(receipt["job"])
             if job is None:
                 # The journal was lost or is an old copy; the receipt tells the rest.
-                self._journal.add([_from_receipt(receipt)])
-            elif job.status not in ENDED:
+                job = _from_receipt(receipt, moved=not work.get(receipt["job"]))
+                lost.append(job)
+            if job.status not in ENDED:
                 interrupted.append(receipt)
+        for start in range(0, len(lost), _RESTORED_TOGETHER):
+            self._journal.restore(lost[start : start + _RESTORED_TOGETHER])
         self._release.recover(interrupted)
+        if receipts and not interrupted:
+            self._journal.mark("receipts", self._receipts.end.dump())
 
     def _rescue_folder(
         self, job_id: str, paths: list[bytes], job: Job | None, rescued: Rescued
@@ -135,7 +146,7 @@ class Rescuer:
         elif signature is not None and _unchanged(job, signature):
             rescued.resume.append(job)
         else:
-            again = move(job, Status.CLAIMED)
+            again = move(job, Status.CLAIMED, **_seen(job, signature))
             self._journal.save([again])
             rescued.resume.append(again)
 
@@ -167,11 +178,28 @@ class Rescuer:
             signature = Signature(0, 0, 0, 0, 0)
             claims = [Claim(job.id, job.path, signature) for job in group]
             self._folders.sync_claims(claims)
-            jobs = [move(job, Status.CLAIMED) for job in group]
+            jobs = [self._as_claimed(job) for job in group]
             self._journal.save(jobs)
             rescued.resume.extend(jobs)
         for start in range(0, len(self._endings), _TOGETHER):
             self._release.end(self._endings[start : start + _TOGETHER])
+
+    def _as_claimed(self, job: Job) -> Job:
+        signature = self._folders.signature(job.id, job.path)
+        return move(job, Status.CLAIMED, **_seen(job, signature))
+
+
+def _seen(job: Job, now: Signature | None) -> dict[str, Any]:
+    """Return the columns that tell how the file looks now."""
+    if now is None:
+        return {}
+    return {
+        "device": now.device,
+        "inode": now.inode,
+        "size": now.size,
+        "mtime_ns": now.mtime_ns,
+        "data": {**job.data, "ctime_ns": now.ctime_ns},
+    }
 
 
 def _unchanged(job: Job, now: Signature) -> bool:
@@ -190,7 +218,8 @@ def _unchanged(job: Job, now: Signature) -> bool:
     )
 
 
-def _from_receipt(receipt: dict[str, Any]) -> Job:
+def _from_receipt(receipt: dict[str, Any], *, moved: bool) -> Job:
+    """Return the job of a receipt: ended, or about to if its file was not ``moved``."""
     outcome = Outcome(receipt["outcome"])
     ended = dt.datetime.fromisoformat(receipt["ended_at"]).timestamp()
     data = {
@@ -198,23 +227,29 @@ def _from_receipt(receipt: dict[str, Any]) -> Job:
         for name in ("area", "place", "document_id", "chunks", "notes", "reason_file")
         if receipt.get(name) is not None
     }
-    return Job(
+    job = Job(
         id=receipt["job"],
         zone=receipt["zone"],
         collection=receipt["collection"],
         path=unquoted(receipt["path"]),
-        status=Status.FAILED if outcome is Outcome.FAILED else Status.DONE,
+        status=Status.INDEXED,
         size=receipt["size"],
         mtime_ns=0,
         sha256=receipt["sha256"],
         doc_type=receipt["doc_type"],
         s3_key=receipt["s3_key"],
-        outcome=outcome,
         attempts=receipt["attempts"],
         created_at=time_of(receipt["job"]),
         last_activity=ended,
+        data=data,
+    )
+    if not moved:
+        return job
+    return dataclasses.replace(
+        job,
+        status=Status.FAILED if outcome is Outcome.FAILED else Status.DONE,
+        outcome=outcome,
         ended_at=ended,
         end_reason=receipt["reason"] or str(outcome),
         batch_id=receipt["batch"],
-        data=data,
     )
