@@ -236,7 +236,8 @@ def added(
         yield Text(f"Left out: {display(item.file)} {item.reason}.", style="yellow")
     if not ended:
         total = size(sum(file.size for file in placed))
-        yield Text(f"{len(placed)} files ({total}) are in input/ now.")
+        files = "1 file is" if len(placed) == 1 else f"{len(placed)} files are"
+        yield Text(f"{files} in input/ now ({total}).")
         for file in placed:
             if file.path != file.source.path:
                 yield Text(f"{shown(file.source.path)} is there as {shown(file.path)}.")
