@@ -108,6 +108,9 @@ class Ends:
         payload = self.payload()
         assert sorted(payload.values()) == sorted(self.dropped.values())
         receipts = self.lines()
+        for line in receipts:
+            place = line["area"], unquoted(line["place"])
+            assert payload[place] == self.dropped[line["job"]], "where it says"
         ended = [job for job in self.journal.newest(9999) if job.ended_at]
         assert sorted(r["job"] for r in receipts) == sorted(j.id for j in ended)
         for job in ended:

@@ -103,7 +103,7 @@ def test_jobs_are_found_by_what_a_person_knows(journal):
     assert journal.find(one.id) == [one]
     assert journal.find(one.id.upper()) == [one]
     assert journal.find(one.id[-12:]) == [one]
-    assert len(journal.find(one.id[:6])) == 4
+    assert journal.find(one.id[:6]) == journal.newest(4)
     assert journal.find(sha.upper()) == [one]
     assert journal.find("papers/x.pdf") == [one]
     assert journal.find("x.pdf") == [two]
@@ -117,7 +117,6 @@ def test_a_name_wins_over_the_end_of_somebody_elses_id(journal):
     named = new_job(b"dir/face")
     journal.add([*jobs, named])
     assert journal.find("face") == [named]
-    assert len(journal.find("0face")) == 1
 
 
 def test_found_jobs_come_newest_first_up_to_the_limit(journal):
@@ -148,13 +147,21 @@ def test_findings_are_kept_refreshed_and_withdrawn(journal):
 
 
 def test_waiting_jobs_are_due_at_their_time_in_order(journal):
-    late = new_job(status=Status.WAITING, retry_at=200.0)
-    soon = new_job(status=Status.WAITING, retry_at=100.0)
+    put_off = {"status": Status.WAITING, "last_activity": 90.0}
+    late = new_job(**put_off, retry_at=200.0)
+    soon = new_job(**put_off, retry_at=100.0)
     journal.add([late, soon])
     assert journal.due(99.9, 9) == []
     assert journal.due(150.0, 9) == [soon]
     assert journal.due(500.0, 9) == [soon, late]
     assert journal.due(500.0, 1) == [soon]
+
+
+def test_a_clock_that_was_set_back_does_not_put_jobs_off_for_hours(journal):
+    job = new_job(status=Status.WAITING, retry_at=7300.0, last_activity=7200.0)
+    journal.add([job])
+    assert journal.due(7199.0, 9) == []
+    assert journal.due(100.0, 9) == [job]
 
 
 def test_counts_tell_states_outcomes_and_what_was_put_back(journal):

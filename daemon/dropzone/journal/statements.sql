@@ -30,7 +30,8 @@ DELETE FROM jobs WHERE id = :id AND status = 'claiming'
 SELECT * FROM jobs WHERE id = :id
 
 -- name: by_id_start
-SELECT * FROM jobs WHERE id >= :start AND id < :start || 'g' ORDER BY id LIMIT :limit
+SELECT * FROM jobs WHERE id >= :start AND id < :start || 'g'
+ORDER BY id DESC LIMIT :limit
 
 -- name: by_id_end
 SELECT * FROM jobs WHERE id LIKE '%' || :end ORDER BY id DESC LIMIT :limit
@@ -62,7 +63,9 @@ SELECT * FROM jobs
 WHERE status IN ('claiming', 'claimed', 'stored', 'indexed', 'waiting') ORDER BY id
 
 -- name: due
-SELECT * FROM jobs WHERE status = 'waiting' AND retry_at <= :now
+-- A job that was put off in the future was so before the clock was set back.
+SELECT * FROM jobs WHERE status = 'waiting'
+    AND (retry_at <= :now OR last_activity > :now + 60)
 ORDER BY retry_at LIMIT :limit
 
 -- name: failed_with_inode
