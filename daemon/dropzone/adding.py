@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.progress import Progress, TaskID
 
-from dropzone import access, gather, output, render, status
+from dropzone import access, disk, gather, output, render, status
 from dropzone.command import PROBLEM
 from dropzone.errors import ZoneError
 from dropzone.follow import Ended, Follower
@@ -17,7 +17,6 @@ from dropzone.put import Placed, Putter, Source
 from dropzone.readiness import NameFilter
 from dropzone.settings import Zone
 from dropzone.text import display
-from dropzone.zones import DISK_ERRORS
 
 
 def add(
@@ -69,7 +68,7 @@ def _put(
             try:
                 yield putter.put(source, lambda size: progress.advance(task, size))
             except OSError as error:
-                if error.errno in DISK_ERRORS:
+                if error.errno in disk.ERRORS:
                     raise
                 reason = error.strerror or type(error).__name__
                 left.append(LeftOut(source.file, f"cannot be added: {reason}"))

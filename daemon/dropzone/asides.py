@@ -10,6 +10,8 @@ import os
 from dropzone import fsops
 
 _READ_MAX = 1 << 20
+# Enough for a commit of the journal and some receipts.
+_PROBE_BYTES = 1 << 16
 
 
 def write(directory: int, name: bytes, content: bytes, owner: str) -> bool:
@@ -41,6 +43,19 @@ def remove(directory: int, name: bytes, owner: str) -> None:
     if _is_ours(directory, name, owner):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=directory)
+
+
+def try_to_write(directory: int) -> None:
+    """Write a small file durably, and remove it; raises what the disk says."""
+    name = f".write-probe-{os.getpid()}"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(name, flags, 0o600, dir_fd=directory)
+    try:
+        with fsops.opened(fd):
+            os.write(fd, bytes(_PROBE_BYTES))
+            os.fsync(fd)
+    finally:
+        os.unlink(name, dir_fd=directory)
 
 
 def _is_ours(directory: int, name: bytes, owner: str) -> bool | None:

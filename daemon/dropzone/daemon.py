@@ -141,7 +141,9 @@ class Daemon:
         pauses = [gate.pause for zone in self._zones for gate in zone.gates]
         pauses.append(self._services.pause)
         for pause in pauses:
-            if pause and time.time() - pause.since > _ONCE_PATIENCE_SECONDS:
+            if pause is None or pause.trying:
+                continue
+            if time.time() - pause.since > _ONCE_PATIENCE_SECONDS:
                 self._log.error(
                     "not finished",
                     step=pause.step,
@@ -188,16 +190,7 @@ class Daemon:
         for zone in self._zones if zones is None else zones:
             report = zone.report()
             if self._services.pause is not None:
-                pause = self._services.pause
-                report["paused"].append(
-                    {
-                        "step": pause.step,
-                        "service": pause.service,
-                        "since": pause.since,
-                        "reason": pause.reason,
-                        "what_to_do": pause.hint,
-                    }
-                )
+                report["paused"].append(self._services.pause.told())
             report |= {
                 "running": running,
                 "pid": os.getpid(),

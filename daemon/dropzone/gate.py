@@ -17,6 +17,7 @@ class Pause:
     """Why a step stands still: since when (epoch), what is wrong, what to do.
 
     ``next_probe`` is in monotonic seconds: a clock that is set must not hold a step.
+    ``trying``: a probe succeeded, and the work is being tried again.
     """
 
     step: str
@@ -25,6 +26,7 @@ class Pause:
     reason: str
     hint: str
     next_probe: float
+    trying: bool = False
 
     @classmethod
     def of(cls, step: str, error: ServiceUnavailable, seconds: float = 1.0) -> Self:
@@ -34,9 +36,27 @@ class Pause:
             step, error.service, time.time(), error.message, error.hint, next_probe
         )
 
+    def told(self) -> dict[str, object]:
+        """Return what ``status`` shows of it."""
+        return {
+            "step": self.step,
+            "service": self.service,
+            "since": self.since,
+            "reason": self.reason,
+            "what_to_do": self.hint,
+            "tries_again_in_seconds": round(
+                max(0.0, self.next_probe - time.monotonic()), 1
+            ),
+        }
+
 
 class Gate:
-    """Shared by the threads of one step. While it is closed, one of them probes."""
+    """Shared by the threads of one step. While it is closed, one of them probes.
+
+    A probe that succeeds lets the work be tried again; only the work itself, where it
+    failed before, ends the pause. A fault that the probe cannot see is therefore told
+    once, and the pauses between the tries grow all the same.
+    """
 
     def __init__(
         self,
@@ -46,17 +66,22 @@ class Gate:
         *,
         first_pause: float = 1.0,
         longest_pause: float = 30.0,
+        ready: Callable[[], object] = lambda: None,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
-        """``probes`` maps a service to a call that raises while it is at fault."""
+        """``probes`` maps a service to a call that raises while it is at fault.
+
+        ``ready`` is called before each work, and raises while none may be done.
+        """
         self._step = step
         self._stop = stop
         self._probes = probes
         self._first = first_pause
         self._longest = longest_pause
         self._seconds = first_pause
+        self._ready = ready
         self._changed = changed
-        self._probing = threading.Lock()
+        self._changing = threading.Lock()
         self._pause: Pause | None = None
         self._log = log.get("gate").bind(step=step)
 
@@ -73,14 +98,23 @@ class Gate:
             Stopping: the daemon stops while the step is paused.
 
         """
+        failed = False
         while True:
             self.wait()
             try:
+                self._ready()
                 result = work()
             except ServiceUnavailable as error:
                 self._close(error)
+                failed = True
+            except Stopping:
+                raise
+            except Exception:
+                # It got past what it failed at before, to an error of its own.
+                self._prove(failed=failed)
+                raise
             else:
-                self._seconds = self._first
+                self._prove(failed=failed)
                 return result
 
     def wait(self) -> None:
@@ -90,9 +124,9 @@ class Gate:
             Stopping: the daemon stops while the step is paused.
 
         """
-        while (current := self._pause) is not None:
+        while (current := self._pause) is not None and not current.trying:
             self._wait_until(current.next_probe)
-            with self._probing:
+            with self._changing:
                 if self._pause is not current:
                     continue
                 self._probe(current)
@@ -113,22 +147,36 @@ class Gate:
                     next_probe=time.monotonic() + self._grown(),
                 )
             )
-            return
-        self._set(None)
-        self._log.info("resumed", paused_seconds=round(time.time() - current.since, 1))
+        else:
+            self._set(replace(current, trying=True))
 
     def _close(self, error: ServiceUnavailable) -> None:
-        with self._probing:
-            if self._pause is not None:
+        with self._changing:
+            known = self._pause
+            if known is not None and not known.trying:
                 return
-            self._set(Pause.of(self._step, error, self._grown()))
-        self._log.warning(
-            "paused", service=error.service, reason=error.message, hint=error.hint
-        )
+            pause = Pause.of(self._step, error, self._grown())
+            again = known is not None and known.service == error.service
+            self._set(replace(pause, since=known.since) if known and again else pause)
+        if not again:
+            self._log.warning(
+                "paused", service=error.service, reason=error.message, hint=error.hint
+            )
+
+    def _prove(self, *, failed: bool) -> None:
+        """Note that work went through; it counts only where the fault was met."""
+        if not failed:
+            return
+        with self._changing:
+            known = self._pause
+            if known is None or not known.trying:
+                return
+            self._seconds = self._first
+            self._set(None)
+        paused = round(time.time() - known.since, 1)
+        self._log.info("resumed", service=known.service, paused_seconds=paused)
 
     def _grown(self) -> float:
-        # Only work that succeeds makes it short again: a probe may succeed where the
-        # work does not.
         seconds, self._seconds = self._seconds, min(2 * self._seconds, self._longest)
         return seconds
 

@@ -8,15 +8,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dropzone import log
+from dropzone import disk, log
 from dropzone.extract import doc_type_of
 from dropzone.journal import Finding, Journal, move
 from dropzone.listing import Entry, Unreadable
 from dropzone.models import Job, JobIds, Status
 from dropzone.places import collection_of
+from dropzone.room import Room
 from dropzone.stage import Inbox
 from dropzone.text import display
-from dropzone.zones import DISK_ERRORS, Claim, ZoneFolders, disk_fault
+from dropzone.zones import Claim, ZoneFolders
 
 #: Files that are claimed with one commit of the journal and one sync.
 CLAIM_TOGETHER = 64
@@ -38,12 +39,18 @@ class Intake:
     """Claims files for one zone; called by the zone's watcher only."""
 
     def __init__(
-        self, zone: str, folders: ZoneFolders, journal: Journal, out: Inbox
+        self,
+        zone: str,
+        folders: ZoneFolders,
+        journal: Journal,
+        out: Inbox,
+        room: Room,
     ) -> None:
         self._zone = zone
         self._folders = folders
         self._journal = journal
         self._out = out
+        self._room = room
         self._ids = JobIds()
         # Renamed already, but not yet known to be on disk and in the journal.
         self._claimed: list[tuple[Job, Claim]] = []
@@ -55,12 +62,13 @@ class Intake:
         """Claim up to ``CLAIM_TOGETHER`` files durably and hand them on. May run twice.
 
         Raises:
-            ServiceUnavailable: the disk is full or failing (``disk``); what was not
-                claimed stays where it is.
+            ServiceUnavailable: the disk is full, nearly full or failing (``disk``);
+                what was not claimed stays where it is.
 
         """
         self._finish()
-        jobs = [(self._job(entry), entry) for entry in ready]
+        fitting, waiting = self._room.sort(ready)
+        jobs = [(self._job(entry), entry) for entry in fitting]
         self._journal.add([job for job, _ in jobs])
         missed: list[tuple[Job, OSError]] = []
         for job, entry in jobs:
@@ -75,9 +83,10 @@ class Intake:
                 self._claimed.append((move(job, Status.CLAIMED, data=data), claim))
         taken = self._finish()
         for _, reason in missed:
-            if reason.errno in DISK_ERRORS:
-                raise disk_fault(reason)
-        return Taken(taken, *_sorted(missed))
+            if reason.errno in disk.ERRORS:
+                raise disk.fault(reason)
+        unsettled, findings = _sorted(missed)
+        return Taken(taken, unsettled, (*findings, *waiting))
 
     def _finish(self) -> int:
         """Make renamed files durable, journal them, and hand them on."""

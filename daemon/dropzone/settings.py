@@ -129,6 +129,7 @@ class Extract(_Section):
 
 class Limits(_Section):
     text_megabytes: PositiveFloat = 50.0
+    free_megabytes: NonNegativeFloat = 256.0
     jobs_in_memory: Annotated[int, Field(ge=64)] = 4000
     stop_seconds: NonNegativeFloat = 3.0
 

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 from dropzone import fsops
@@ -59,6 +60,25 @@ def reopen(root: Path, fds: dict[str, int]) -> list[str]:
             # In one step: other threads use the number meanwhile.
             os.dup2(fd, fds[name], inheritable=False)
     return replaced
+
+
+def missing(root: Path, fds: Mapping[str, int]) -> str:
+    """Return what is wrong when ``root`` leads to another zone than was opened."""
+    path = root / "state"
+    try:
+        if _is_another(path, fds["state"]):
+            return f"{path} is another folder than the daemon opened."
+    except OSError as error:
+        return f"{path} is gone: {error.strerror}."
+    return ""
+
+
+def is_current(path: Path, fd: int) -> bool:
+    """Return whether ``path`` leads to the folder that is open as ``fd``."""
+    try:
+        return not _is_another(path, fd)
+    except OSError:
+        return False
 
 
 def _is_another(path: Path, fd: int) -> bool:

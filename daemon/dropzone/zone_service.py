@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from dropzone.documents import Documents
@@ -20,6 +21,7 @@ from dropzone.readiness import Rules
 from dropzone.receipts import Receipts
 from dropzone.release import Release
 from dropzone.rescuer import Rescued, Rescuer
+from dropzone.room import Growth, Room
 from dropzone.sessions import SessionPool
 from dropzone.sessions.health import Health
 from dropzone.settings import Settings, Zone
@@ -31,8 +33,7 @@ from dropzone.watcher import Timing, Watcher
 from dropzone.zones import ZoneFolders
 
 _STALE_UPLOAD_SECONDS = 86_400
-# Below this, a step that waits for disk space goes on waiting.
-_FREE_BYTES = 16 << 20
+_MEGABYTE = 1_000_000
 
 
 class ZoneService:
@@ -180,21 +181,12 @@ class ZoneService:
 
     def report(self) -> dict[str, Any]:
         """Return what ``status`` shows beside the journal's counts."""
-        pauses = [gate.pause for gate in self.gates if gate.pause is not None]
+        pauses = [pause for gate in self.gates if (pause := gate.pause) is not None]
         return {
             "zone": self.zone.name,
             "watcher": self.watcher.report(),
             "queued": self.pipeline.queued(),
-            "paused": [
-                {
-                    "step": pause.step,
-                    "service": pause.service,
-                    "since": pause.since,
-                    "reason": pause.reason,
-                    "what_to_do": pause.hint,
-                }
-                for pause in pauses
-            ],
+            "paused": [pause.told() for pause in pauses],
         }
 
     def _gate(self, step: str) -> Gate:
@@ -202,12 +194,18 @@ class ZoneService:
             "s3": lambda: self._ask("s3"),
             "postgres": lambda: self._ask("postgres"),
             "mlflow": self._tracking.check,
-            "disk": self._ask_disk,
+            "disk": self.folders.try_to_write,
             # Starting a parser is its own probe: the work is simply tried again.
             "parser": lambda: None,
         }
         first = self._settings.retry.first_pause_seconds
-        return Gate(step, self._stop, probes, first_pause=first)
+        return Gate(
+            step,
+            self._stop,
+            probes,
+            first_pause=first,
+            ready=self.folders.check_present,
+        )
 
     def _ask(self, service: str) -> None:
         if self._pool is None:
@@ -215,14 +213,6 @@ class ZoneService:
         health: Health = getattr(self._pool, service).check()
         if not health.healthy:
             raise ServiceUnavailable(service, health.error or f"{service} is down.")
-
-    def _ask_disk(self) -> None:
-        if self.folders.free_bytes() < _FREE_BYTES:
-            raise ServiceUnavailable(
-                "disk",
-                f"The disk of {self.zone.path} is full.",
-                hint="Free space on it; the daemon goes on by itself.",
-            )
 
     def _limits(self) -> Limits:
         retry = self._settings.retry
@@ -235,7 +225,13 @@ class ZoneService:
 
     def _make_watcher(self) -> Watcher:
         zone = self.zone
-        intake = Intake(zone.name, self.folders, self.journal, self.pipeline.to_store)
+        intake = Intake(
+            zone.name,
+            self.folders,
+            self.journal,
+            self.pipeline.to_store,
+            self._room(),
+        )
         return Watcher(
             self.folders,
             self.journal,
@@ -248,6 +244,17 @@ class ZoneService:
             stop=self._stop,
             broken=self._broken,
         )
+
+    def _room(self) -> Room:
+        limits = self._settings.limits
+        inside = _same_disk(self._settings.services_directory, self.zone.path)
+        growth = Growth(
+            copied=inside and self._settings.embeds_s3,
+            indexed=inside and self._settings.embeds_postgres,
+            text_bytes=int(limits.text_megabytes * _MEGABYTE),
+        )
+        floor = int(limits.free_megabytes * _MEGABYTE)
+        return Room(self.folders.disk_status, self.journal, growth, floor)
 
     def _make_tracker(self) -> Tracker:
         mlflow, chunking = self._settings.mlflow, self._settings.chunking
@@ -284,7 +291,7 @@ class ZoneService:
     def _index_rules(self) -> IndexRules:
         settings = self._settings
         return IndexRules(
-            text_bytes=int(settings.limits.text_megabytes * 1_000_000),
+            text_bytes=int(settings.limits.text_megabytes * _MEGABYTE),
             max_characters=settings.extract.max_characters,
             chunk_characters=settings.chunking.max_characters,
             chunk_overlap=settings.chunking.overlap_characters,
@@ -295,3 +302,9 @@ class ZoneService:
 def processes(settings: Settings) -> int:
     """Return how many parser processes to run: as set, or half of the cores."""
     return settings.executor.processes or max(2, (os.cpu_count() or 2) // 2)
+
+
+def _same_disk(path: Path, zone: Path) -> bool:
+    """Return whether ``path``, which may not be made yet, is on the zone's disk."""
+    above = next(folder for folder in (path, *path.parents) if folder.exists())
+    return above.stat().st_dev == zone.stat().st_dev

@@ -13,15 +13,13 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dropzone import asides, fsops, listing, places, zone_opening
+from dropzone import asides, disk, fsops, listing, places, zone_opening
 from dropzone.errors import ServiceUnavailable, SourceChanged
 from dropzone.readiness import Lease, Signature
 from dropzone.text import display
 
 # From this many files on, one sync of the volume is cheaper than one for each file.
 _SYNC_TOGETHER = 8
-# What the disk says when no file can be written, whichever it is.
-DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +76,38 @@ class ZoneFolders:
             ZoneError: ``state`` was replaced, and our lock and journal with it.
 
         """
-        with _disk_errors():
+        with disk.faults():
             return "input" in zone_opening.reopen(self.root, self._fds)
+
+    def check_present(self) -> None:
+        """Check that the zone still is where its path leads to.
+
+        Work must not go on otherwise: what is reached by path, like the files of the
+        servers inside the zone, would be made below a mount point.
+
+        Raises:
+            ServiceUnavailable: it was renamed, unmounted or replaced (``disk``).
+
+        """
+        gone = zone_opening.missing(self.root, self._fds)
+        if gone:
+            raise ServiceUnavailable(
+                "disk", gone, hint="Mount it, or put it back; the daemon then goes on."
+            )
+
+    def try_to_write(self) -> None:
+        """Write a small file to the zone's disk, durably, and remove it.
+
+        Raises:
+            ServiceUnavailable: the disk does not take it (``disk``).
+
+        """
+        with disk.faults():
+            asides.try_to_write(self._fds["state"])
+
+    def is_input(self) -> bool:
+        """Return whether the folder that is called ``input`` is the one we read."""
+        return zone_opening.is_current(self.root / "input", self._fds["input"])
 
     @property
     def work(self) -> Path:
@@ -155,7 +183,7 @@ class ZoneFolders:
             ServiceUnavailable: the disk is full or failing (``disk``).
 
         """
-        with _disk_errors():
+        with disk.faults():
             if len(claims) > _SYNC_TOGETHER:
                 fsops.sync_volume(self._fds["state"])
                 return
@@ -163,7 +191,7 @@ class ZoneFolders:
                 for claim in claims:
                     self._sync_claim(claim)
             except OSError as error:
-                if error.errno in DISK_ERRORS:
+                if error.errno in disk.ERRORS:
                     raise
                 # Somebody changed the work folder: what is left of it counts.
                 fsops.sync_volume(self._fds["state"])
@@ -276,7 +304,7 @@ class ZoneFolders:
     def _mode(self, area: str, path: bytes) -> int | None:
         parent, name = os.path.split(path)
         with (
-            _disk_errors(),
+            disk.faults(),
             contextlib.suppress(FileNotFoundError),
             fsops.opened(fsops.open_directory(self._fds[area], parent)) as fd,
         ):
@@ -293,7 +321,7 @@ class ZoneFolders:
 
         """
         together = len(moves) > _SYNC_TOGETHER
-        with _disk_errors():
+        with disk.faults():
             placed = [self._place(move, sync=not together) for move in moves]
             if together:
                 fsops.sync_volume(self._fds["state"])
@@ -343,7 +371,7 @@ class ZoneFolders:
 
         """
         folder, name = os.path.split(path)
-        with _disk_errors():
+        with disk.faults():
             target = fsops.make_directories(self._fds[area], folder, 0o750)
             with fsops.opened(target):
                 return asides.write(target, name, content, owner)
@@ -361,11 +389,15 @@ class ZoneFolders:
         """Remove the folder of a job that holds no file."""
         self._drop_job_folder(job_id)
 
-    def free_bytes(self) -> int:
-        """Return how much a user of the zone's disk may still write."""
-        with _disk_errors():
-            status = os.fstatvfs(self._fds["state"])
-        return status.f_bavail * status.f_frsize
+    def disk_status(self) -> os.statvfs_result:
+        """Return what is free on the zone's disk.
+
+        Raises:
+            ServiceUnavailable: the disk is failing (``disk``).
+
+        """
+        with disk.faults():
+            return os.fstatvfs(self._fds["state"])
 
     # Inside
 
@@ -385,21 +417,3 @@ class ZoneFolders:
 
 def _in_work(job_id: str, parent: bytes) -> bytes:
     return os.fsencode(job_id) + (b"/" + parent if parent else b"")
-
-
-def disk_fault(error: OSError) -> ServiceUnavailable:
-    """Return the error that pauses a step until the disk takes files again."""
-    named = f" ({display(error.filename)})" if error.filename else ""
-    return ServiceUnavailable(
-        "disk",
-        f"The zone's disk refuses work: {error.strerror}{named}.",
-        hint="Free space on the zone's disk, or mend its rights.",
-    )
-
-
-@contextlib.contextmanager
-def _disk_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise disk_fault(error) from error

@@ -12,6 +12,7 @@ from dropzone.intake import Intake
 from dropzone.journal import Journal
 from dropzone.models import Status
 from dropzone.readiness import Rules
+from dropzone.room import Growth, Room
 from dropzone.stage import Inbox
 from dropzone.watcher import Timing, Watcher
 from zones_helpers import eventually, python, tree
@@ -28,7 +29,9 @@ class Watching:
         self.journal = Journal(folders.root / "state" / "journal.sqlite")
         self.stop = threading.Event()
         self.broken = queue.SimpleQueue()
-        self.gate = Gate("claim", self.stop, {"disk": folders.free_bytes})
+        self.gate = Gate("claim", self.stop, {"disk": folders.try_to_write})
+        growth = Growth(copied=False, indexed=False, text_bytes=0)
+        self.room = Room(folders.disk_status, self.journal, growth, 0)
         self.watcher = None
 
     def start(self, *, quiet=QUIET, events=True, scan=30.0, ignore=()):
@@ -36,7 +39,7 @@ class Watching:
         self.watcher = Watcher(
             self.folders,
             self.journal,
-            Intake("default", self.folders, self.journal, inbox),
+            Intake("default", self.folders, self.journal, inbox, self.room),
             self.gate,
             rules=Rules(quiet, quiet, ignore),
             timing=Timing(events, scan, 0.1),

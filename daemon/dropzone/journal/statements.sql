@@ -101,6 +101,12 @@ ON CONFLICT (path) DO UPDATE SET
 -- name: unfind
 DELETE FROM findings WHERE path = :path
 
+-- name: unstored
+SELECT
+    coalesce(sum(CASE WHEN status = 'claimed' THEN size ELSE 0 END), 0) AS bytes,
+    coalesce(sum(min(size, :text)), 0) AS text
+FROM jobs WHERE status IN ('claimed', 'stored')
+
 -- name: findings
 SELECT * FROM findings ORDER BY first_seen, path LIMIT :limit
 

@@ -1,0 +1,34 @@
+"""What the errors of a zone's disk mean: a step waits, no document is at fault."""
+
+import contextlib
+import errno
+from collections.abc import Iterator
+
+from dropzone.errors import ServiceUnavailable
+from dropzone.text import display
+
+#: What the disk says when no file can be written, whichever it is.
+ERRORS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+    # The server behind the file system is gone, or the disk was pulled out.
+    | {errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENODEV}
+)
+
+
+def fault(error: OSError) -> ServiceUnavailable:
+    """Return the error that pauses a step until the disk takes files again."""
+    named = f" ({display(error.filename)})" if error.filename else ""
+    return ServiceUnavailable(
+        "disk",
+        f"The zone's disk refuses work: {error.strerror}{named}.",
+        hint="Free space on the zone's disk, or mend its rights.",
+    )
+
+
+@contextlib.contextmanager
+def faults() -> Iterator[None]:
+    """Turn what the system says inside the block into ServiceUnavailable."""
+    try:
+        yield
+    except OSError as error:
+        raise fault(error) from error
