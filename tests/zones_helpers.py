@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from dropzone.models import Job, JobIds, Status
+from dropzone.room import Growth, Room
 from dropzone.zones import Claim, ZoneFolders
 
 IDS = JobIds()
@@ -104,6 +105,12 @@ def claim_of(folders, path):
     entry = folders.look(path)
     assert entry is not None
     return Claim(IDS.next(), path, entry.signature)
+
+
+def boundless(folders, journal):
+    """Return room for any file, however full the disk is."""
+    growth = Growth(copied=False, indexed=False, text_bytes=0)
+    return Room(folders.disk_status, journal, growth, 0)
 
 
 def tree(root):

@@ -10,7 +10,7 @@ from dropzone.release import Ending
 from dropzone.stage import Inbox
 from dropzone.verdict import Fail
 from endings import Ends
-from zones_helpers import tree
+from zones_helpers import boundless, tree
 
 
 @pytest.fixture
@@ -27,7 +27,13 @@ def inbox(ends):
 
 @pytest.fixture
 def intake(ends, inbox):
-    return Intake("default", ends.folders, ends.journal, inbox)
+    return Intake(
+        "default",
+        ends.folders,
+        ends.journal,
+        inbox,
+        boundless(ends.folders, ends.journal),
+    )
 
 
 def ready(ends, *paths):

@@ -12,10 +12,9 @@ from dropzone.intake import Intake
 from dropzone.journal import Journal
 from dropzone.models import Status
 from dropzone.readiness import Rules
-from dropzone.room import Growth, Room
 from dropzone.stage import Inbox
 from dropzone.watcher import Timing, Watcher
-from zones_helpers import eventually, python, tree
+from zones_helpers import boundless, eventually, python, tree
 
 QUIET = 0.3
 
@@ -30,8 +29,7 @@ class Watching:
         self.stop = threading.Event()
         self.broken = queue.SimpleQueue()
         self.gate = Gate("claim", self.stop, {"disk": folders.try_to_write})
-        growth = Growth(copied=False, indexed=False, text_bytes=0)
-        self.room = Room(folders.disk_status, self.journal, growth, 0)
+        self.room = boundless(folders, self.journal)
         self.watcher = None
 
     def start(self, *, quiet=QUIET, events=True, scan=30.0, ignore=()):
@@ -51,7 +49,7 @@ class Watching:
 
     @property
     def claimed(self):
-        return {job.path for job in self.journal.newest(100_000)}
+        return {job.path for job in self.journal.with_status(Status.CLAIMED, 100_000)}
 
     def wait_for(self, *paths, seconds=10.0):
         eventually(lambda: self.claimed >= set(paths), f"{paths[:3]} claimed", seconds)

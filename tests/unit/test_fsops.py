@@ -53,9 +53,10 @@ def test_other_faults_of_a_rename_come_out(directory, monkeypatch):
     assert caught.value.filename == "b"
 
 
-def test_a_file_system_without_leases_says_so():
-    with open("/proc/self/status") as file:
-        assert fsops.lease(file.fileno()) is Lease.UNSUPPORTED
+def test_what_knows_no_leases_says_so():
+    reader, writer = os.pipe()
+    with fsops.opened(reader), fsops.opened(writer):
+        assert fsops.lease(reader) is Lease.UNSUPPORTED
 
 
 def test_a_lease_sees_a_writer_and_is_given_back(directory, tmp_path):
