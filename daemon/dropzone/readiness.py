@@ -23,6 +23,9 @@ IGNORED = (
 # A clock that was set back makes a file look as if it came from the future; such an
 # age is not believed.
 _LONGEST_BELIEVED_AGE = 10 * 365 * 86400.0
+# Sums of floats are not exact: less than this left to wait is nothing, or a look at
+# the very time it asked for could ask for the same time again.
+_GRAIN = 1e-6
 
 
 class Lease(Enum):
@@ -138,7 +141,7 @@ def decide(
         missing = 0.0
     else:
         missing = rules.quiet - max(watched, _age(sighting.signature, wall))
-    return Wait(now + missing) if missing > 0 else Ready()
+    return Wait(now + missing) if missing > _GRAIN else Ready()
 
 
 def _age(signature: Signature, wall: float) -> float:

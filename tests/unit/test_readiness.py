@@ -145,6 +145,15 @@ def test_a_sighting_keeps_its_time_until_the_file_changes():
     assert not sight(arrived, signature(size=2), 10.0).arrived
 
 
+@pytest.mark.parametrize("lease", [Lease.FREE, Lease.UNSUPPORTED])
+def test_a_look_at_the_time_it_asked_for_is_the_last(lease):
+    for number in range(1, 2000):
+        seen = Sighting(signature(), 1000.0 + number * 0.1234567)
+        verdict = decide(seen, lease, RULES, now=seen.since, wall=0.0)
+        assert isinstance(verdict, Wait)
+        assert decide(seen, lease, RULES, now=verdict.until, wall=0.0) == Ready()
+
+
 class OneFile(RuleBasedStateMachine):
     """A file that is written, closed, replaced and looked at, while clocks jump."""
 
