@@ -181,6 +181,12 @@ class ZoneOfTest:
         ) as connection:
             return connection.execute(statement, values).fetchall()
 
+    def execute(self, statement: str) -> None:
+        with psycopg.connect(
+            self.environment["DATABASE_URL"], autocommit=True
+        ) as connection:
+            connection.execute(statement)
+
 
 def zone_on(base: Path, services: ServiceAddresses) -> ZoneOfTest:
     """Return a zone with a database and a bucket of its own on the given servers."""

@@ -290,6 +290,38 @@ def search(
 
 
 @app.command(cls=Command)
+def verify(
+    *,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read every file and object, compare hashes.")
+    ] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Mend what is safe to mend.")
+    ] = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Prove that folders, receipts, S3, Postgres and MLflow agree.
+
+    A daemon may go on meanwhile. --repair uploads and indexes again from what
+    the zone holds, and logs missing runs; it deletes nothing. The exit code is
+    1 when something does not fit.
+    """
+    from dropzone import access, output, render_verify, verifying
+
+    with render_verify.progress(as_json=as_json) as advance:
+        summaries = verifying.verify(
+            access.settings(config), deep=deep, repair=repair, progress=advance
+        )
+    if as_json:
+        output.print_json({"zones": summaries})
+    else:
+        output.print_all(render_verify.summaries(summaries))
+    problems = any(summary.problems for summary in summaries)
+    raise typer.Exit(PROBLEM if problems else 0)
+
+
+@app.command(cls=Command)
 def doctor(*, config: Config = None, as_json: Json = False) -> None:
     """Check configuration, folders, limits and services; say how to mend each.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from dropzone import __version__, log
+from dropzone import __version__, building, log
 from dropzone.errors import DropzoneError
 from dropzone.executor.parsers import ParserPool
 from dropzone.models import Outcome
@@ -20,7 +20,7 @@ from dropzone.services import Services, without_own_addresses
 from dropzone.sessions import SessionPool
 from dropzone.settings import Settings
 from dropzone.track_process import TrackProcess
-from dropzone.zone_service import ZoneService, processes
+from dropzone.zone_service import ZoneService
 
 _TICK_SECONDS = 0.2
 _REPORT_SECONDS = 1.0
@@ -41,7 +41,7 @@ class Daemon:
         self._started = time.time()
         extract, mlflow = self._settings.extract, self._settings.mlflow
         self._parsers = ParserPool(
-            processes(self._settings),
+            building.processes(self._settings),
             memory_mb=extract.memory_mb,
             timeout_seconds=extract.timeout_seconds,
             stop=self._stop,

@@ -30,7 +30,8 @@ class DocumentWrite:
     ``vectors`` holds one vector of ``dims`` little-endian float16 numbers for each
     chunk, one after the other. ``status`` is ``indexed`` exactly when there are
     chunks, unless the document is ``known``: then it was not read again, and the write
-    only adds a delivery to it. ``metadata`` may hold anything JSON can; control characters are removed.
+    only adds a delivery to it. ``metadata`` may hold anything JSON can; control
+    characters are removed.
     """
 
     request: IndexRequest
@@ -117,6 +118,26 @@ class Documents:
             if len(batch) == 1:
                 return [IndexOutcome(batch[0].request.job_id, error=error)]
             return [outcome for write in batch for outcome in self.write([write])]
+
+    def restore(self, write: DocumentWrite, outcome: Outcome) -> None:
+        """Write a document anew, chunks and delivery included; for repairs.
+
+        ``outcome`` is the one that the job's receipt names.
+        """
+
+        def replace(connection: Connection) -> None:
+            replaced = _lock_paths(connection, [write])
+            _add_collections(connection, [write.key[0]])
+            added = _add_documents(connection, {write.key: write})
+            found = _lock_documents(connection, {write.key: write}, replaced)
+            placed = _Placed(write, found[write.key][0], outcome)
+            if not added:
+                _upgrade(connection, [placed])
+            _fill(connection, _model_id(connection, self._model), [placed])
+            connection.execute(SQL["drop_delivery"], [write.request.job_id])
+            _deliver(connection, [placed], replaced)
+
+        self._postgres.run(replace)
 
     def delivery_outcome(self, job_ids: Iterable[str]) -> dict[str, IndexOutcome]:
         """Return what is committed for those of the jobs that ended here."""

@@ -1,19 +1,17 @@
 """Everything that serves one zone, built and stopped together."""
 
-import os
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dropzone.documents import Documents
-from dropzone.embed import make_embedder
+from dropzone import building
 from dropzone.errors import ServiceUnavailable
 from dropzone.executor.local import LocalExecutor
 from dropzone.executor.parsers import ParserPool
 from dropzone.gate import Gate, Preparation
-from dropzone.index import Indexer, IndexRules
+from dropzone.index import Indexer
 from dropzone.intake import Intake
 from dropzone.journal import Journal
 from dropzone.pipeline import Gates, Pipeline
@@ -108,7 +106,7 @@ class ZoneService:
         """Begin to store, index and release."""
         self._pool = pool
         aws, executor = self._settings.aws, self._settings.executor
-        documents = self._documents(pool)
+        documents = building.documents(pool, self._settings)
 
         def prepare_bucket() -> None:
             pool.s3.ensure_bucket()
@@ -124,14 +122,14 @@ class ZoneService:
             self._parsers,
             documents,
             pool.s3.get,
-            self._index_rules(),
+            building.index_rules(self._settings),
             Preparation(pool.postgres.migrate),
         )
         local = LocalExecutor(
             indexer,
             self._gates.index,
             self.pipeline.indexed,
-            workers=processes(self._settings),
+            workers=building.processes(self._settings),
             stop=self._stop,
             broken=self._broken,
         )
@@ -257,15 +255,9 @@ class ZoneService:
         return Room(self.folders.disk_status, self.journal, growth, floor)
 
     def _make_tracker(self) -> Tracker:
-        mlflow, chunking = self._settings.mlflow, self._settings.chunking
+        mlflow = self._settings.mlflow
         uri = mlflow.tracking_uri or ""
-        params = {
-            "zone": self.zone.name,
-            "embedding_model": self._settings.embedding.model,
-            "chunk_characters": str(chunking.max_characters),
-            "chunk_overlap": str(chunking.overlap_characters),
-            "key_template": self._settings.aws.key_template,
-        }
+        params = building.run_params(self.zone, self._settings)
         rules = TrackRules(params, mlflow.timeout_seconds, uri.startswith("http"))
         return Tracker(
             self.journal,
@@ -277,31 +269,6 @@ class ZoneService:
             stop=self._stop,
             broken=self._broken,
         )
-
-    def _documents(self, pool: SessionPool) -> Documents:
-        embedder = make_embedder(self._settings.embedding.model)
-        return Documents(
-            pool.postgres,
-            model_name=embedder.name,
-            model_fingerprint=embedder.fingerprint,
-            dims=embedder.dims,
-            params=embedder.params,
-        )
-
-    def _index_rules(self) -> IndexRules:
-        settings = self._settings
-        return IndexRules(
-            text_bytes=int(settings.limits.text_megabytes * _MEGABYTE),
-            max_characters=settings.extract.max_characters,
-            chunk_characters=settings.chunking.max_characters,
-            chunk_overlap=settings.chunking.overlap_characters,
-            model=settings.embedding.model,
-        )
-
-
-def processes(settings: Settings) -> int:
-    """Return how many parser processes to run: as set, or half of the cores."""
-    return settings.executor.processes or max(2, (os.cpu_count() or 2) // 2)
 
 
 def _same_disk(path: Path, zone: Path) -> bool:

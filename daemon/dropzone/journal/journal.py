@@ -199,7 +199,8 @@ class Journal:
         )
 
     def log_batch(self, batch_id: str, run_id: str) -> None:
-        self._write(Statement(_SQL["log_batch"], [{"id": batch_id, "run_id": run_id}]))
+        row = {"id": batch_id, "run_id": run_id, "now": time.time()}
+        self._write(Statement(_SQL["log_batch"], [row]))
 
     def fail_batch(self, batch_id: str, error: str) -> None:
         self._write(Statement(_SQL["fail_batch"], [{"id": batch_id, "error": error}]))

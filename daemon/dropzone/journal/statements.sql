@@ -127,7 +127,8 @@ UPDATE batches SET state = 'closed', closed_at = :now WHERE state = 'open'
 UPDATE batches SET asked_at = :now WHERE id = :id
 
 -- name: log_batch
-UPDATE batches SET state = 'logged', run_id = :run_id, error = NULL WHERE id = :id
+INSERT INTO batches (id, state, opened_at, run_id) VALUES (:id, 'logged', :now, :run_id)
+ON CONFLICT (id) DO UPDATE SET state = 'logged', run_id = excluded.run_id, error = NULL
 
 -- name: fail_batch
 UPDATE batches SET error = :error WHERE id = :id

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -53,6 +54,7 @@ _ENDED = frozenset({"FINISHED", "FAILED", "KILLED"})
 _PARAM_CHARACTERS = 6000
 _TAG_CHARACTERS = 5000
 _PARAMS_AT_ONCE = 100
+_RUNS_AT_ONCE = 1000
 _CONNECT_SECONDS = 5
 
 _DRIVER_ERRORS = (
@@ -71,6 +73,16 @@ _TRANSIENT = frozenset(
 )
 # The request itself is wrong: a fault of the program, not of the surroundings.
 _FAULTS = frozenset({"INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE"})
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRun:
+    """A run of a batch: its ``status`` as MLflow calls it, its metric ``files``."""
+
+    run_id: str
+    batch_id: str
+    status: str
+    files: int | None
 
 
 class MlflowSession:
@@ -126,6 +138,32 @@ class MlflowSession:
             )
         )
 
+    def batch_runs(self) -> Iterator[BatchRun]:
+        """Yield every run of a batch in the experiment."""
+        experiment = self.ensure_experiment()
+        token: str | None = None
+        while True:
+            page = self._call(
+                partial(
+                    self.client.search_runs,
+                    [experiment],
+                    max_results=_RUNS_AT_ONCE,
+                    page_token=token,
+                )
+            )
+            for run in page:
+                if batch_id := run.data.tags.get(BATCH_TAG):
+                    files = run.data.metrics.get("files")
+                    yield BatchRun(
+                        str(run.info.run_id),
+                        batch_id,
+                        str(run.info.status),
+                        None if files is None else int(files),
+                    )
+            token = page.token
+            if not token:
+                return
+
     def log_batch(
         self,
         *,
@@ -159,6 +197,11 @@ class MlflowSession:
         self._log_table(run_id, table)
         self._finish(run_id, end_time)
         return run_id
+
+    def discard(self, batch_id: str) -> None:
+        """Put the runs of a batch into MLflow's trash; it can be logged anew then."""
+        for run in self.find_runs(batch_id):
+            self._call(partial(self.client.delete_run, run.info.run_id))
 
     def log_run(self, run: Mapping[str, Any]) -> str:
         """Log one finished run, given as ``name``, ``params``, ``metrics``, ``tags``.

@@ -117,3 +117,6 @@ ON CONFLICT (job_id) DO UPDATE SET
     document_id = excluded.document_id, sha256 = excluded.sha256,
     s3_key = excluded.s3_key, outcome = excluded.outcome, ended_at = now()
 WHERE delivery.outcome = 'failed'
+
+-- name: drop_delivery
+DELETE FROM dropzone.deliveries WHERE job_id = %s::uuid
