@@ -70,7 +70,7 @@ class TrackProcess:
         with self._lock:
             try:
                 child = self._started()
-                _send(child, {"settings": self._settings, **request})
+                _send(child, {"settings": self._settings, **request}, self._timeout)
                 answer = self._read(child)
             except OSError as error:
                 self._drop()
@@ -135,8 +135,19 @@ class TrackProcess:
                     pipe.close()
 
 
-def _send(child: subprocess.Popen[bytes], message: Mapping[str, Any]) -> None:
+def _send(
+    child: subprocess.Popen[bytes], message: Mapping[str, Any], seconds: float
+) -> None:
+    """Write one line, giving up on a child that does not read for so long."""
     if child.stdin is None:
         raise BrokenPipeError("no pipe to the tracking process")
-    child.stdin.write(json.dumps(message).encode() + b"\n")
-    child.stdin.flush()
+    left = memoryview(json.dumps(message).encode() + b"\n")
+    until = time.monotonic() + seconds
+    pipe = child.stdin.fileno()
+    os.set_blocking(pipe, False)
+    with selectors.DefaultSelector() as selector:
+        selector.register(pipe, selectors.EVENT_WRITE)
+        while left:
+            if not selector.select(max(0.0, until - time.monotonic())):
+                raise TimeoutError("the tracking process does not read")
+            left = left[os.write(pipe, left) :]
