@@ -19,7 +19,7 @@ def configure(
     stream = out or sys.stderr
     human = form == "human" or (form == "auto" and stream.isatty())
     last: list[Any] = (
-        [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        [structlog.dev.ConsoleRenderer(colors=stream.isatty(), sort_keys=False)]
         if human
         else [
             structlog.processors.format_exc_info,

@@ -139,12 +139,12 @@ class Release:
 
     def _tell(self, job: Job) -> None:
         event = self._log.bind(
-            job=job.id,
             path=display(job.path),
             outcome=str(job.outcome),
             size=job.size,
             chunks=job.data.get("chunks", 0),
             seconds=round((job.ended_at or 0) - job.created_at, 3),
+            job=job.id,
         )
         if job.outcome is Outcome.FAILED:
             event.error("failed", step=job.error_step, reason=job.end_reason)
