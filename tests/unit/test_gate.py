@@ -3,6 +3,7 @@ import threading
 import time
 
 import pytest
+from structlog.testing import capture_logs
 
 from dropzone import gate as gate_module
 from dropzone.errors import DocumentRejected, ServiceUnavailable, Stopping
@@ -196,3 +197,53 @@ def test_a_preparation_that_failed_stays_due():
     prepare()
     prepare()
     assert len(made) == 3
+
+
+def test_a_fault_that_the_probe_cannot_see_is_told_once(stop):
+    seen = []
+
+    def work():
+        seen.append(gate.pause)
+        if len(seen) < 4:
+            raise ServiceUnavailable("postgres", "It is read-only.")
+
+    with capture_logs() as lines:
+        gate = Gate("index", stop, {"postgres": lambda: None}, first_pause=0.01)
+        gate.call(work)
+    assert seen[0] is None
+    assert all(pause.trying for pause in seen[1:]), "it stays paused while it is tried"
+    assert len({pause.since for pause in seen[1:]}) == 1
+    assert gate.pause is None
+    assert [line["event"] for line in lines] == ["paused", "resumed"]
+
+
+def test_other_work_of_the_step_does_not_end_its_pause(service, stop):
+    gate = Gate("index", stop, {"s3": lambda: None}, first_pause=0.01)
+    thread = threading.Thread(target=lambda: gate.call(service.work))
+    thread.start()
+    eventually(lambda: service.calls >= 2)
+    assert gate.call(lambda: "parsed") == "parsed"
+    assert gate.pause is not None
+    assert gate._seconds > 0.01
+    service.up.set()
+    thread.join(5)
+    assert gate.pause is None
+
+
+def test_nothing_is_done_while_the_step_is_not_ready(service, stop):
+    service.up.set()
+    gone = threading.Event()
+
+    def ready():
+        if not gone.is_set():
+            raise ServiceUnavailable("disk", "The zone is gone.")
+
+    options = {"first_pause": 0.01, "ready": ready}
+    gate = Gate("store", stop, {"disk": lambda: None}, **options)
+    thread = threading.Thread(target=lambda: gate.call(service.work))
+    thread.start()
+    eventually(lambda: gate.pause)
+    assert service.calls == 0
+    gone.set()
+    thread.join(5)
+    assert service.calls == 1

@@ -2,8 +2,17 @@
 # ruff: noqa: TID251 - this module owns the Postgres driver.
 
 import logging
+import math
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import (
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import contextmanager
 from typing import Any, TypeAlias, TypeVar
 
@@ -19,10 +28,40 @@ from dropzone.sessions import migrate, postgres_errors
 from dropzone.sessions.health import Health, measure
 from dropzone.sessions.settings import PostgresSettings
 
-Connection: TypeAlias = psycopg.Connection[DictRow]
-Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
 T = TypeVar("T")
 
+
+class Connection(psycopg.Connection[DictRow]):
+    """A connection that gives up on a server which stays silent for ``patience``.
+
+    The server keeps its own limit on statements; this one is for a server that hangs,
+    whose system still acknowledges every packet.
+    """
+
+    patience = math.inf
+
+    def wait(self, gen: Any, *args: Any, **options: Any) -> Any:
+        return super().wait(self._limited(gen), *args, **options)
+
+    def _limited(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
+        until = time.monotonic() + self.patience
+        try:
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                if ready:
+                    until = time.monotonic() + self.patience
+                elif time.monotonic() > until:
+                    self.pgconn.finish()
+                    told = f"no answer for {self.patience:.0f} seconds"
+                    raise psycopg.OperationalError(told)
+                wanted = gen.send(ready)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+
+
+Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
 _PROBE_SECONDS = 3
 _IDLE_SECONDS = 300
 
@@ -47,13 +86,16 @@ class PostgresSession:
             settings.retry, transient=postgres_errors.is_transient, stop=stop
         )
         self._most = settings.pool_size
+        # The server ends a statement by itself before that, unless it hangs.
+        self._patience = settings.statement_timeout + settings.connection_timeout
         # True while nothing proves that the server answers: the next caller then
         # asks it directly and gets the reason at once, where the pool would wait.
         self._doubtful = True
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             self._conninfo,
-            connection_class=psycopg.Connection[DictRow],
+            connection_class=Connection,
             kwargs={"autocommit": True, "row_factory": dict_row},
+            configure=self._configure,
             min_size=0,
             max_size=settings.pool_size,
             timeout=settings.connection_timeout,
@@ -124,17 +166,28 @@ class PostgresSession:
 
         """
         with self.connection() as connection:
-            return migrate.migrate(connection)
+            # It waits for other processes, and may take as long as it needs.
+            connection.patience = math.inf
+            try:
+                return migrate.migrate(connection)
+            finally:
+                self._configure(connection)
 
     def check(self) -> Health:
-        """Connect and ask once, outside the pool, with short limits."""
+        """Connect and ask once, outside the pool, with short limits.
+
+        A server that takes no writes is as good as none.
+        """
 
         def ask() -> None:
             with (
                 postgres_errors.translating(self.address),
                 self._direct(_PROBE_SECONDS) as connection,
             ):
-                connection.execute("SELECT 1")
+                connection.patience = _PROBE_SECONDS
+                row = connection.execute("SHOW transaction_read_only").fetchone()
+                if row is not None and row["transaction_read_only"] == "on":
+                    raise psycopg.errors.ReadOnlySqlTransaction("it is read-only")
 
         return measure(ask)
 
@@ -172,16 +225,21 @@ class PostgresSession:
             self._ask_directly()
             raise
 
+    def _configure(self, connection: Connection) -> None:
+        connection.patience = self._patience
+
     def _ask_directly(self) -> None:
         self._doubtful = True
         self._direct().close()
         self._doubtful = False
 
-    def _direct(self, seconds: int | None = None) -> psycopg.Connection[Any]:
+    def _direct(self, seconds: int | None = None) -> Connection:
         limits: dict[str, Any] = {}
         if seconds is not None:
             limits = {"connect_timeout": seconds, "tcp_user_timeout": seconds * 1000}
-        return psycopg.connect(self._conninfo, autocommit=True, **limits)
+        return Connection.connect(
+            self._conninfo, autocommit=True, row_factory=dict_row, **limits
+        )
 
 
 def copy_rows(

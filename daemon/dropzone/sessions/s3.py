@@ -36,6 +36,8 @@ from dropzone.sessions.settings import S3Settings, without_userinfo
 
 T = TypeVar("T")
 _PROBE_SECONDS = 3
+# Listing it costs nothing, however much the bucket holds.
+_NOWHERE = ".dropzone-probe/"
 
 
 class S3Session:
@@ -274,11 +276,14 @@ class S3Session:
         return page
 
     def check(self) -> Health:
-        """Ask for the bucket once, with short limits, and tell how that went."""
+        """Look into the bucket once, with short limits, and tell how that went."""
 
         def look() -> None:
             try:
-                self._probe.head_bucket(Bucket=self.bucket)
+                # A refusal of HEAD has no body, and so would tell no reason.
+                self._probe.list_objects_v2(
+                    Bucket=self.bucket, Prefix=_NOWHERE, Delimiter="/", MaxKeys=1
+                )
             except s3_errors.DRIVER_ERRORS as error:
                 raise self._translated(error, self.bucket) from error
 

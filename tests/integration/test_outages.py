@@ -1,0 +1,145 @@
+"""S3 and Postgres fail in every way they know, and the daemon heals by itself."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from daemons import wait_for
+from dropzone.embedded import ServiceAddresses
+from outages import Outage, behind_proxies
+from servers import connect
+
+_XML = b"<Error><Code>%s</Code><Message>%s</Message></Error>"
+
+
+@pytest.fixture(scope="module")
+def running(
+    tmp_path_factory: pytest.TempPathFactory, services: ServiceAddresses
+) -> Iterator[Outage]:
+    base = tmp_path_factory.mktemp("outages")
+    with behind_proxies(base, services, {}) as outage:
+        daemon = outage.zone.start()
+        yield outage
+        assert outage.zone.stop(daemon) < 5
+
+
+@pytest.fixture
+def outage(running: Outage) -> Iterator[Outage]:
+    yield running
+    running.s3.heal()
+    running.postgres.heal()
+    running.zone.wait_for_ends(running.dropped.total())
+
+
+# S3
+
+
+def test_s3_that_is_refused(outage: Outage) -> None:
+    outage.s3.refuse()
+    assert outage.endure("s3", "does not answer", outage.s3.heal) < 5
+
+
+def test_s3_that_answers_503(outage: Outage) -> None:
+    body = _XML % (b"SlowDown", b"Please reduce your request rate.")
+    outage.s3.answer("503 Slow Down", body)
+    assert outage.endure("s3", "SlowDown", outage.s3.heal) < 5
+
+
+def test_s3_that_hangs(outage: Outage) -> None:
+    outage.s3.freeze()
+    assert outage.endure("s3", "does not answer", outage.s3.heal) < 10
+
+
+def test_s3_credentials_that_expire_and_are_renewed(outage: Outage) -> None:
+    body = _XML % (b"ExpiredToken", b"The provided token has expired.")
+    outage.s3.answer("400 Bad Request", body)
+    assert outage.endure("s3", "ExpiredToken", outage.s3.heal) < 5
+
+
+def test_s3_that_answers_with_a_wrong_checksum(outage: Outage) -> None:
+    outage.s3.falsify(rb"(?i)(?<=etag: .)[0-9a-f]{32}|(?<=-sha256: )[0-9a-z+/]{43}=")
+    assert outage.endure("s3", "does not confirm", outage.s3.heal) < 5
+
+
+def test_s3_that_is_slow_pauses_nothing(outage: Outage) -> None:
+    before = len(outage.zone.log())
+    outage.s3.slow(latency=0.3)
+    outage.drop(6)
+    outage.zone.wait_for_ends(outage.dropped.total())
+    assert not outage.events("paused", before)
+    outage.check()
+
+
+@pytest.mark.parametrize("deliver", [True, False])
+def test_an_s3_answer_that_is_lost(outage: Outage, deliver: bool) -> None:
+    outage.s3.cut_at(b"PUT /", deliver=deliver)
+    outage.drop(3)
+    outage.zone.wait_for_ends(outage.dropped.total())
+    assert not outage.s3.pending
+    outage.check()
+
+
+# Postgres
+
+
+def test_postgres_that_is_refused(outage: Outage) -> None:
+    outage.postgres.refuse()
+    assert outage.endure("postgres", "does not answer", outage.postgres.heal) < 5
+
+
+def test_postgres_that_hangs(outage: Outage) -> None:
+    outage.postgres.freeze()
+    assert outage.endure("postgres", "does not answer", outage.postgres.heal) < 15
+
+
+@pytest.mark.parametrize("deliver", [True, False])
+def test_a_connection_lost_at_the_commit(outage: Outage, deliver: bool) -> None:
+    outage.postgres.cut_at(b"COMMIT", deliver=deliver)
+    outage.drop(5)
+    outage.zone.wait_for_ends(outage.dropped.total())
+    assert not outage.postgres.pending
+    outage.check()
+
+
+def test_a_connection_lost_in_the_middle_of_the_data(outage: Outage) -> None:
+    outage.drop(1)
+    outage.zone.wait_for_ends(outage.dropped.total())
+    outage.postgres.cut_after(6000)
+    before = len(outage.zone.log())
+    outage.drop(20)
+    outage.wait_for_pause("postgres")
+    outage.postgres.heal()
+    outage.recover("postgres", before)
+
+
+def test_a_standby_that_takes_no_writes(outage: Outage) -> None:
+    (name,) = outage.direct().query("SELECT current_database() AS name")
+    change = f"ALTER DATABASE {name['name']} SET default_transaction_read_only"
+
+    def switch(state: str) -> None:
+        with connect(outage.services) as connection:
+            connection.execute(f"{change} = {state}".encode())
+        outage.postgres.cut()
+
+    switch("on")
+
+    def heal() -> None:
+        switch("off")
+
+    assert outage.endure("postgres", "read-only", heal) < 5
+
+
+def test_more_than_one_fault_at_a_time(outage: Outage) -> None:
+    outage.s3.refuse()
+    outage.drop()
+    outage.wait_for_pause("s3")
+    outage.postgres.refuse()
+    outage.s3.heal()
+    outage.wait_for_pause("postgres")
+    outage.postgres.heal()
+    begun = time.monotonic()
+    outage.zone.wait_for_ends(outage.dropped.total())
+    assert time.monotonic() - begun < 5
+    wait_for(lambda: not outage.zone.report()["paused"], "nothing is paused")
+    outage.check()
