@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-from dropzone import __version__, completion
-from dropzone.command import PROBLEM, Command
+from dropzone import __version__
+from dropzone.commands import completion
+from dropzone.commands.command import PROBLEM, Command
 from dropzone.errors import UsageError
 
 app = typer.Typer(
@@ -92,7 +93,8 @@ def run(
     start. With --once the exit code is 1 when a file failed.
     """
     from dropzone import config as configuration
-    from dropzone import greeting, log
+    from dropzone import log
+    from dropzone.commands import greeting
     from dropzone.daemon import Daemon
 
     settings = configuration.load(config).settings
@@ -120,7 +122,7 @@ def add(
     A folder comes with its own name and sub-folders, as with cp -r. With
     --wait the exit code is 1 when a file failed or was refused.
     """
-    from dropzone import adding
+    from dropzone.commands import adding
 
     code = adding.add(
         paths,
@@ -140,8 +142,8 @@ def status(*, config: Config = None, as_json: Json = False) -> None:
     The exit code is 1 when a zone has no daemon or one of its steps is paused.
     Files that failed do not change it; they wait for you in failed/.
     """
-    from dropzone import access, output, render
-    from dropzone import status as collected
+    from dropzone.commands import access, output, render
+    from dropzone.commands import status as collected
 
     zones = collected.of_all(access.settings(config))
     if as_json:
@@ -172,8 +174,8 @@ def jobs(
     as_json: Json = False,
 ) -> None:
     """List jobs, the newest first: one line for each dropped file."""
-    from dropzone import access, output, render
-    from dropzone.lookup import Zones, state_named
+    from dropzone.commands import access, output, render
+    from dropzone.commands.lookup import Zones, state_named
 
     with Zones(access.settings(config)) as zones:
         found = zones.newest(number, **state_named(state))
@@ -202,8 +204,8 @@ def show(
 
     The exit code is 1 when nothing is known of it.
     """
-    from dropzone import access, output, render
-    from dropzone.lookup import Zones
+    from dropzone.commands import access, output, render
+    from dropzone.commands.lookup import Zones
 
     with Zones(access.settings(config)) as zones:
         found, lying = zones.show(what), zones.lying(what)
@@ -234,8 +236,8 @@ def retry(
     Moving a file from failed/ to input/ by hand does the same. The exit code
     is 1 when a file cannot be put back, for example because it is gone.
     """
-    from dropzone import access, output, put_back, render
-    from dropzone.lookup import Zones
+    from dropzone.commands import access, output, put_back, render
+    from dropzone.commands.lookup import Zones
 
     if bool(named) == failed:
         raise UsageError("Name the jobs to retry, or say --failed.")
@@ -271,7 +273,7 @@ def search(
     Works while no daemon runs too: the embedded Postgres is then started for
     the moment. The exit code is 1 when nothing is found.
     """
-    from dropzone import access, output, render, searching
+    from dropzone.commands import access, output, render, searching
 
     hits = searching.search(
         access.settings(config),
@@ -307,7 +309,7 @@ def verify(
     the zone holds, and logs missing runs; it deletes nothing. The exit code is
     1 when something does not fit.
     """
-    from dropzone import access, output, render_verify, verifying
+    from dropzone.commands import access, output, render_verify, verifying
 
     with render_verify.progress(as_json=as_json) as advance:
         summaries = verifying.verify(
@@ -329,8 +331,8 @@ def doctor(*, config: Config = None, as_json: Json = False) -> None:
     are not running are started for the moment. The exit code is 1 when
     something keeps dropzone from working.
     """
-    from dropzone import doctor as checks
-    from dropzone import output, render
+    from dropzone.commands import doctor as checks
+    from dropzone.commands import output, render
 
     findings = checks.examine(config)
     if as_json:
@@ -359,7 +361,7 @@ def mlflow(
     Only this machine can reach it. When the configuration names an MLflow
     server, its address is printed instead.
     """
-    from dropzone import access, mlflow_page
+    from dropzone.commands import access, mlflow_page
 
     raise typer.Exit(mlflow_page.serve(access.settings(config), port))
 
@@ -368,7 +370,7 @@ def mlflow(
 def config_check(*, config: Config = None, as_json: Json = False) -> None:
     """Check the configuration; the exit code is 2 when something is wrong."""
     from dropzone import config as configuration
-    from dropzone import output
+    from dropzone.commands import output
 
     loaded = configuration.load(config)
     if as_json:
@@ -381,7 +383,7 @@ def config_check(*, config: Config = None, as_json: Json = False) -> None:
 @configs.command("show", cls=Command)
 def config_show(*, config: Config = None, as_json: Json = False) -> None:
     """Show every setting, its value and where it came from; secrets as stars."""
-    from dropzone import access, output
+    from dropzone.commands import access, output
 
     settings = access.explained(config)
     if as_json:
@@ -396,7 +398,7 @@ def config_show(*, config: Config = None, as_json: Json = False) -> None:
 @services.command("up", cls=Command)
 def services_up(*, config: Config = None) -> None:
     """Start the embedded Postgres and S3, and leave them running."""
-    from dropzone import access, background
+    from dropzone.commands import access, background
 
     print(background.up(access.settings(config)))
 
@@ -404,7 +406,7 @@ def services_up(*, config: Config = None) -> None:
 @services.command("down", cls=Command)
 def services_down(*, config: Config = None) -> None:
     """Stop what 'services up' started; servers of a daemon end with it."""
-    from dropzone import access, background
+    from dropzone.commands import access, background
 
     print(background.down(access.settings(config)))
 
@@ -416,7 +418,7 @@ def services_env(*, config: Config = None, as_json: Json = False) -> None:
     The lines hold passwords. They name your own services where the
     configuration does.
     """
-    from dropzone import access, background, output
+    from dropzone.commands import access, background, output
 
     values = background.environment(access.settings(config))
     if as_json:

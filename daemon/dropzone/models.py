@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 
 class Status(StrEnum):
@@ -99,6 +99,21 @@ class IndexRequest:
     doc_type: str
     s3_key: str
     local_path: Path | None = None
+
+    @classmethod
+    def of(cls, job: Job, local_path: Path | None) -> Self:
+        """Return the request for a stored job."""
+        return cls(
+            job_id=job.id,
+            zone=job.zone,
+            collection=job.collection,
+            path=job.path,
+            sha256=job.sha256 or "",
+            size=job.size,
+            doc_type=job.doc_type,
+            s3_key=job.s3_key or "",
+            local_path=local_path,
+        )
 
 
 @dataclass(frozen=True, slots=True)

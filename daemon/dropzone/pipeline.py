@@ -209,17 +209,8 @@ class Pipeline:
         self._executor.submit([self._request(job) for job in jobs])
 
     def _request(self, job: Job) -> IndexRequest:
-        return IndexRequest(
-            job_id=job.id,
-            zone=job.zone,
-            collection=job.collection,
-            path=job.path,
-            sha256=job.sha256 or "",
-            size=job.size,
-            doc_type=job.doc_type,
-            s3_key=job.s3_key or "",
-            local_path=self._folders.payload_path(job.id, job.path),
-        )
+        path = self._folders.payload_path(job.id, job.path)
+        return IndexRequest.of(job, path)
 
     def indexed(self, outcomes: Sequence[IndexOutcome]) -> None:
         """Take what the executor did; called from its threads."""

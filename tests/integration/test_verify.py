@@ -9,7 +9,8 @@ import pytest
 
 import samples
 from daemons import ZoneOfTest, objects, zone_on
-from dropzone import config, verifying
+from dropzone import config
+from dropzone.commands import verifying
 from dropzone.embedded import ServiceAddresses
 from dropzone.sessions import MlflowSettings
 from dropzone.sessions.mlflow import MlflowSession
@@ -57,7 +58,7 @@ def verify(
     return int(bool(summary.problems)), summary.problems
 
 
-def mends(zone: ZoneOfTest, word: str, *, deep: bool = False) -> None:
+def check_mends(zone: ZoneOfTest, word: str, *, deep: bool = False) -> None:
     """Check that verify finds one kind of problem, and that --repair mends it."""
     code, problems = verify(zone, deep=deep)
     assert code == 1
@@ -86,7 +87,7 @@ def test_an_object_that_is_gone(zone: ZoneOfTest, services: ServiceAddresses) ->
 
 def test_an_object_that_was_cut(zone: ZoneOfTest, services: ServiceAddresses) -> None:
     put_object(zone, services, key_of(zone, "c.bin"), b"short")
-    mends(zone, "bytes in S3 instead of")
+    check_mends(zone, "bytes in S3 instead of")
 
 
 def test_an_object_with_other_bytes(
@@ -94,7 +95,7 @@ def test_an_object_with_other_bytes(
 ) -> None:
     put_object(zone, services, key_of(zone, "c.bin"), b"x" * 500)
     assert verify(zone) == (0, [])
-    mends(zone, "other bytes in S3", deep=True)
+    check_mends(zone, "other bytes in S3", deep=True)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,7 @@ def test_rows_of_a_document_that_changed(
 ) -> None:
     (row,) = zone.query("SELECT id FROM dropzone.documents WHERE name = 'b.md'")
     zone.execute(damage.format(row["id"]))
-    mends(zone, word)
+    check_mends(zone, word)
     found = zone.command("search", "second file", "--json")
     assert "b.md" in found.stdout
 
@@ -203,7 +204,7 @@ def test_a_run_that_is_missing(zone: ZoneOfTest) -> None:
     session = tracking(zone)
     for batch in {receipt["batch"] for receipt in zone.receipts()}:
         session.discard(batch)
-    mends(zone, "no run")
+    check_mends(zone, "no run")
 
 
 def test_a_run_that_is_doubled_or_never_ended(zone: ZoneOfTest) -> None:
@@ -211,10 +212,10 @@ def test_a_run_that_is_doubled_or_never_ended(zone: ZoneOfTest) -> None:
     batch = zone.receipts()[0]["batch"]
     experiment = session.ensure_experiment()
     session.client.create_run(experiment, tags={"dropzone.batch": batch})
-    mends(zone, "2 runs")
+    check_mends(zone, "2 runs")
     session.discard(batch)
     session.client.create_run(experiment, tags={"dropzone.batch": batch})
-    mends(zone, "RUNNING")
+    check_mends(zone, "RUNNING")
 
 
 def test_what_waits_in_work_is_finished_by_the_next_start(zone: ZoneOfTest) -> None:

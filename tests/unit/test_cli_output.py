@@ -8,8 +8,8 @@ import pytest
 import typer
 from rich.console import Console
 
-from dropzone import output, render
-from dropzone.command import Command
+from dropzone.commands import output, render
+from dropzone.commands.command import Command
 from dropzone.errors import ConfigurationError, ServiceUnavailable, UsageError
 from dropzone.models import Job, Outcome, Status
 

@@ -3,12 +3,12 @@
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from dropzone import log, threads
 from dropzone.documents import DocumentWrite
 from dropzone.errors import Stopping
 from dropzone.gate import Gate
-from dropzone.index import Indexer
 from dropzone.models import IndexOutcome, IndexRequest
 
 # What one transaction may hold: documents, and chunks of all of them.
@@ -16,12 +16,20 @@ _DOCUMENTS = 64
 _CHUNKS = 4000
 
 
+class IndexStep(Protocol):
+    """What is run: look up what is known, read one file, commit several."""
+
+    def known(self, requests: Sequence[IndexRequest]) -> dict[str, DocumentWrite]: ...
+    def prepare(self, request: IndexRequest) -> DocumentWrite: ...
+    def commit(self, writes: Sequence[DocumentWrite]) -> list[IndexOutcome]: ...
+
+
 class LocalExecutor:
     """Takes requests, delivers outcomes; ``deliver`` is called from its threads."""
 
     def __init__(
         self,
-        indexer: Indexer,
+        indexer: IndexStep,
         gate: Gate,
         deliver: Callable[[Sequence[IndexOutcome]], None],
         *,

@@ -96,17 +96,7 @@ class Repair:
         if job.outcome is Outcome.FAILED:
             self._documents.record_failures([job])
             return True
-        request = IndexRequest(
-            job_id=job.id,
-            zone=job.zone,
-            collection=job.collection,
-            path=job.path,
-            sha256=job.sha256 or "",
-            size=job.size,
-            doc_type=job.doc_type,
-            s3_key=job.s3_key or "",
-            local_path=self._file(job),
-        )
+        request = IndexRequest.of(job, self._file(job))
         try:
             write = self._indexer.prepare(request)
         except (DocumentRejected, ParserDied) as error:

@@ -30,8 +30,8 @@ def failed_jobs(incomplete: str) -> list[tuple[str, str]]:
 
 
 def _collections(incomplete: str) -> list[str]:
-    from dropzone import access
-    from dropzone.lookup import Zones
+    from dropzone.commands import access
+    from dropzone.commands.lookup import Zones
 
     with Zones(access.settings(None)) as zones:
         names = {
@@ -49,8 +49,8 @@ def _jobs(incomplete: str, outcome: str | None) -> list[tuple[str, str]]:
 
 
 def _named(incomplete: str, outcome: str | None) -> Iterator[tuple[str, str]]:
-    from dropzone import access
-    from dropzone.lookup import Zones, short, state_named
+    from dropzone.commands import access
+    from dropzone.commands.lookup import Zones, short, state_named
     from dropzone.text import display
 
     with Zones(access.settings(None)) as zones:

@@ -7,7 +7,7 @@ from rich.console import Console, RenderableType
 from rich.progress import Progress
 from rich.text import Text
 
-from dropzone.output import cells, table
+from dropzone.commands.output import cells, table
 from dropzone.verify import Summary
 
 _MOST_SHOWN = 100

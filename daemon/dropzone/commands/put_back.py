@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dropzone import fsops
+from dropzone.commands.lookup import RETRIED, Zones, lies_in
+from dropzone.commands.put import drop_in
 from dropzone.journal import Journal
-from dropzone.lookup import RETRIED, Zones, lies_in
 from dropzone.models import Job, Status
 from dropzone.places import unquoted
-from dropzone.put import drop_in
 
 _PAGE = 500
 

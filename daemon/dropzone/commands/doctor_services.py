@@ -5,8 +5,8 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 
-from dropzone import access
-from dropzone.diagnosis import Diagnosis, ok, problem, warning
+from dropzone.commands import access
+from dropzone.commands.diagnosis import Diagnosis, ok, problem, warning
 from dropzone.embedded import postgres as embedded_postgres
 from dropzone.embedded import s3 as embedded_s3
 from dropzone.errors import DropzoneError

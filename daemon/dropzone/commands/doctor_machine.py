@@ -7,10 +7,11 @@ import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dropzone import fsops, status
-from dropzone.diagnosis import Diagnosis, ok, problem, warning
+from dropzone import fsops
+from dropzone.commands import status
+from dropzone.commands.diagnosis import Diagnosis, ok, problem, warning
+from dropzone.commands.output import size
 from dropzone.errors import ZoneError
-from dropzone.output import size
 from dropzone.readiness import Lease
 from dropzone.settings import Zone
 from dropzone.text import display

@@ -1,6 +1,6 @@
 """One search from the command line: opens Postgres for it, and closes it again."""
 
-from dropzone import access
+from dropzone.commands import access
 from dropzone.embed import make_embedder
 from dropzone.embedded import remembered
 from dropzone.errors import ZoneError

@@ -8,16 +8,16 @@ from rich.console import RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from dropzone.diagnosis import Diagnosis
-from dropzone.follow import Ended
-from dropzone.gather import LeftOut
+from dropzone.commands.diagnosis import Diagnosis
+from dropzone.commands.follow import Ended
+from dropzone.commands.gather import LeftOut
+from dropzone.commands.lookup import RETRIED, Found, Lying, short
+from dropzone.commands.output import ago, cells, clock, shown, size, span, table
+from dropzone.commands.put import Placed
+from dropzone.commands.put_back import PutBack
+from dropzone.commands.status import MOST_WAITING, History, ZoneStatus
 from dropzone.journal import Finding
-from dropzone.lookup import RETRIED, Found, Lying, short
 from dropzone.models import Job, Outcome
-from dropzone.output import ago, cells, clock, shown, size, span, table
-from dropzone.put import Placed
-from dropzone.put_back import PutBack
-from dropzone.status import MOST_WAITING, History, ZoneStatus
 from dropzone.text import display
 
 if TYPE_CHECKING:

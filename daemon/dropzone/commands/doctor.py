@@ -4,9 +4,10 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dropzone import config, doctor_machine, doctor_services, log, services
+from dropzone import config, log, services
+from dropzone.commands import doctor_machine, doctor_services
+from dropzone.commands.diagnosis import Diagnosis, Verdict, ok, problem
 from dropzone.config import Loaded
-from dropzone.diagnosis import Diagnosis, Verdict, ok, problem
 from dropzone.text import display
 
 _SECRETS = (

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from rich.progress import Progress, TaskID
 
-from dropzone import access, disk, gather, output, render, status
-from dropzone.command import PROBLEM
+from dropzone import disk
+from dropzone.commands import access, gather, output, render, status
+from dropzone.commands.command import PROBLEM
+from dropzone.commands.follow import Ended, Follower
+from dropzone.commands.gather import LeftOut
+from dropzone.commands.put import Placed, Putter, Source
 from dropzone.errors import ZoneError
-from dropzone.follow import Ended, Follower
-from dropzone.gather import LeftOut
-from dropzone.put import Placed, Putter, Source
 from dropzone.readiness import NameFilter
 from dropzone.settings import Zone
 from dropzone.text import display

@@ -3,7 +3,8 @@
 import threading
 from collections.abc import Callable, Sequence
 
-from dropzone import access, building
+from dropzone import building
+from dropzone.commands import access
 from dropzone.executor.parsers import ParserPool
 from dropzone.index import Indexer
 from dropzone.journal import Journal
