@@ -55,6 +55,8 @@ class ZoneOfTest:
             **{k: v for k, v in os.environ.items() if k.startswith("COVERAGE")},
             **environment,
         }
+        #: What the daemon is started by, such as unshare with its options.
+        self.before: tuple[str, ...] = ()
         self._started: list[subprocess.Popen[bytes]] = []
 
     def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
@@ -62,7 +64,7 @@ class ZoneOfTest:
         seen = self.log().count('"event": "started"')
         with (self.base / "daemon.log").open("ab") as out:
             process = subprocess.Popen(
-                [sys.executable, "-m", "dropzone", "run", *arguments],
+                [*self.before, sys.executable, "-m", "dropzone", "run", *arguments],
                 cwd=self.base,
                 env=self.environment,
                 stdout=out,

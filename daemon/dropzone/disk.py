@@ -17,6 +17,12 @@ ERRORS = frozenset(
 
 def fault(error: OSError) -> ServiceUnavailable:
     """Return the error that pauses a step until the disk takes files again."""
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)) and error.filename:
+        return ServiceUnavailable(
+            "disk",
+            f"The folder {display(error.filename)} is gone.",
+            hint="Make it again, or mount it; the daemon goes on by itself.",
+        )
     named = f" ({display(error.filename)})" if error.filename else ""
     return ServiceUnavailable(
         "disk",

@@ -1,11 +1,14 @@
 """File system events as hints: they wake the scan, they never replace it.
 
 watchdog loses events in bursts and never says so to its handler, so this module adds
-what it leaves out: a word when the kernel's queue overflowed, and whether it is alive.
+what it leaves out: a word when the kernel's queue overflowed, which folders could not
+be watched, and whether it is alive.
 """
 
+import errno
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from watchdog.events import FileMovedEvent, FileSystemEvent, FileSystemEventHandler
@@ -20,36 +23,41 @@ from watchdog.observers.inotify_c import (
     WatchDescriptor,
 )
 
-from dropzone import log
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """What is called, from a thread of the events.
+
+    ``on_file`` gets a relative path, and whether it came by a rename. After
+    ``on_overflow`` events are missing.
+    """
+
+    on_file: Callable[[bytes, bool], None]
+    on_folder: Callable[[bytes], None]
+    on_overflow: Callable[[], None]
 
 
 class Events:
     """Watches one folder tree and calls back from a thread of its own."""
 
-    def __init__(
-        self,
-        root: Path,
-        on_file: Callable[[bytes, bool], None],
-        on_folder: Callable[[bytes], None],
-        on_overflow: Callable[[], None],
-    ) -> None:
-        """``on_file`` gets a relative path, and whether it came by a rename."""
+    def __init__(self, root: Path, listener: Listener) -> None:
         self._root = root
-        self._handler = _Handler(os.fsencode(root), on_file, on_folder)
-        self._on_overflow = on_overflow
+        self._listener = listener
+        self._handler = _Handler(os.fsencode(root), listener)
         self._observer: _Observer | None = None
-        self._log = log.get("events")
 
-    def start(self) -> str | None:
+    def start(self) -> OSError | None:
         """Begin to watch; return why that cannot be, or None when it works."""
-        observer = _Observer(self._on_overflow)
+        observer = None
         try:
+            observer = _Observer(self._listener.on_overflow)
             observer.schedule(self._handler, str(self._root), recursive=True)
             observer.start()
         except OSError as error:
-            observer.stop()
-            self._log.warning("no file events", reason=error.strerror)
-            return error.strerror or str(error)
+            if observer is not None:
+                observer.stop()
+                observer.end_reader()
+            return error
         self._observer = observer
         return None
 
@@ -63,6 +71,16 @@ class Events:
             and observer.reader.is_alive()
             and all(emitter.is_alive() for emitter in observer.emitters)
         )
+
+    @property
+    def unwatched(self) -> int:
+        """How many folders got no watch since the start."""
+        return self._observer.reader.unwatched if self._observer else 0
+
+    @property
+    def refused(self) -> OSError | None:
+        """Why the last of them got none."""
+        return self._observer.reader.refused if self._observer else None
 
     def stop(self) -> None:
         if self._observer is not None:
@@ -103,14 +121,28 @@ class _Emitter(InotifyFullEmitter):
 
 
 class _Reader(InotifyFD):
-    """Reads the kernel's events in a thread of its own."""
+    """Reads the kernel's events in a thread of its own.
+
+    Counts the folders that get no watch: watchdog passes over them in silence.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unwatched = 0
+        self.refused: OSError | None = None
 
     def _add_callback(
         self, path: bytes, mask: Mask, callback: WatchCallback, id_: CallbackId
     ) -> WatchDescriptor:
         # A folder that is made and filled at once is met twice. watchdog warns of it,
         # which ends this thread where warnings are errors.
-        watch = self._get_or_create_watch(path, mask)
+        try:
+            watch = self._get_or_create_watch(path, mask)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                self.unwatched += 1
+                self.refused = error
+            raise
         watch.callbacks[id_] = callback
         return watch.wd
 
@@ -126,20 +158,19 @@ class _Observer(BaseObserver):
 
     def on_thread_stop(self) -> None:
         super().on_thread_stop()
+        self.end_reader()
+
+    def end_reader(self) -> None:
+        """End the thread that reads, also of an observer that never ran."""
         self.reader.stop()
         self.reader.join()
 
 
 class _Handler(FileSystemEventHandler):
-    def __init__(
-        self,
-        root: bytes,
-        on_file: Callable[[bytes, bool], None],
-        on_folder: Callable[[bytes], None],
-    ) -> None:
+    def __init__(self, root: bytes, listener: Listener) -> None:
         self._root = root
-        self._on_file = on_file
-        self._on_folder = on_folder
+        self._on_file = listener.on_file
+        self._on_folder = listener.on_folder
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         moved = isinstance(event, FileMovedEvent)

@@ -16,6 +16,15 @@ from dropzone.readiness import Lease, Signature
 
 _RENAME_NOREPLACE = 1
 _LONGEST = (1 << 63) - 1
+# More than struct statfs has anywhere; its first field tells the kind.
+_STATFS_LONGS = 32
+# From statfs(2). FUSE may be anything, a network share included.
+_REMOTE = {
+    0x6969: "nfs", 0x517B: "smb", 0xFE534D42: "smb", 0xFF534D42: "cifs",
+    0x01021997: "9p", 0x65735546: "fuse", 0x00C36400: "ceph", 0x5346414F: "afs",
+    0x0BD00BD0: "lustre", 0x01161970: "gfs2", 0x7461636F: "ocfs2",
+    0x47504653: "gpfs", 0x786F4256: "vboxsf", 0xBACBACBC: "vmhgfs",
+}  # fmt: skip
 _libc = ctypes.CDLL(None, use_errno=True)
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -119,6 +128,14 @@ def lease(fd: int) -> Lease:
         return Lease.UNSUPPORTED
     fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     return Lease.FREE
+
+
+def remote_file_system(fd: int) -> str:
+    """Return the name of the file system if it may be changed by other machines."""
+    status = (ctypes.c_long * _STATFS_LONGS)()
+    if _libc.fstatfs(fd, ctypes.byref(status)) != 0:
+        return ""
+    return _REMOTE.get(status[0] & 0xFFFFFFFF, "")
 
 
 def rename_new(source: int, name: bytes, target: int, new_name: bytes) -> None:

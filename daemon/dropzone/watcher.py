@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from dropzone import log, threads
+from dropzone import inotify, log, threads
 from dropzone.errors import Stopping
-from dropzone.events import Events
+from dropzone.event_watch import EventWatch
+from dropzone.events import Listener
 from dropzone.gate import Gate
 from dropzone.intake import CLAIM_TOGETHER, Intake, obstacle, unseen
 from dropzone.journal import Finding, Journal
@@ -93,17 +94,13 @@ class Watcher:
         self._findings = {found.path: found for found in journal.findings(limit=-1)}
         #: What was refused since the last scan began, known or not.
         self._refused: set[bytes] = set()
-        self._events = (
-            Events(
-                folders.root / "input", self._on_file, self._on_folder, self._on_loss
-            )
-            if timing.events
-            else None
+        self._events = EventWatch(
+            folders.root / "input",
+            Listener(self._on_file, self._on_folder, self._on_loss),
+            wanted=timing.events,
+            remote=folders.remote,
         )
-        self._events_missing = (
-            "" if timing.events else "switched off in the configuration"
-        )
-        self._next_scan = 0.0
+        self._next_scan = self._next_check = 0.0
         self.scans = 0
         self.losses = 0
         self.scan_seconds = 0.0
@@ -113,21 +110,20 @@ class Watcher:
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
 
     def start(self) -> None:
-        self._start_events()
+        self._events.restart()
         self._thread.start()
 
     def join(self, seconds: float) -> bool:
         """Stop events and wait for the thread; the stop event must be set."""
         self._wake.set()
-        if self._events is not None:
-            self._events.stop()
-        return threads.end([self._thread], seconds)
+        ended = threads.end([self._thread], seconds)
+        self._events.stop()
+        return ended
 
     def report(self) -> dict[str, object]:
         """Return how the watcher is doing, for ``status``."""
         return {
-            "mode": "events" if self._has_events else "polling",
-            "without_events_because": self._events_missing,
+            **self._events.report(),
             "scans": self.scans,
             "last_scan_seconds": round(self.scan_seconds, 4),
             "event_losses": self.losses,
@@ -146,10 +142,6 @@ class Watcher:
             and all(waiting.busy for waiting in self._waiting.values())
         )
 
-    @property
-    def _has_events(self) -> bool:
-        return self._events is not None and self._events.alive
-
     # Called by the event thread
 
     def _on_file(self, path: bytes, arrived: bool) -> None:
@@ -167,7 +159,12 @@ class Watcher:
 
     def _on_loss(self) -> None:
         self.losses += 1
-        self._log.warning("events were lost; scanning", losses=self.losses)
+        self._log.warning(
+            "events were lost; scanning",
+            losses=self.losses,
+            queue=inotify.limit("max_queued_events"),
+            hint=f"If this is often: {inotify.raise_limit('max_queued_events')}",
+        )
         with self._hints.lock:
             self._hints.scan = True
         self._wake.set()
@@ -192,7 +189,7 @@ class Watcher:
             files, self._hints.files = self._hints.files, {}
             folders, self._hints.folders = self._hints.folders, set()
             scan, self._hints.scan = self._hints.scan, False
-        if scan or time.monotonic() >= self._next_scan:
+        if scan or time.monotonic() >= self._next_scan or self._is_blind():
             self._scan()
             self._follow(files, only_arrived=True)
         else:
@@ -201,11 +198,23 @@ class Watcher:
                 self._consider_all(self._folders.walk(self._filter.ignores, folder))
             self._look_again()
 
+    def _is_blind(self) -> bool:
+        """Look, now and then, whether events can come, and from the right folder."""
+        now = time.monotonic()
+        if now < self._next_check:
+            return False
+        self._next_check = now + self._timing.poll
+        self._events.look()
+        expected = self._timing.events and not self._events.works
+        return expected or not self._folders.is_input()
+
     def _scan(self) -> None:
         begun, self._elsewhere = time.monotonic(), 0.0
         if self._call(self._folders.refresh):
             self._log.warning("input was replaced; watching the new folder")
-            self._start_events()
+            self._events.restart()
+        # Before the walk: what comes after it must be told.
+        self._events.tend()
         seen: set[bytes] = set()
         self._refused.clear()
         self._consider_all(self._folders.walk(self._filter.ignores), seen)
@@ -213,16 +222,9 @@ class Watcher:
             del self._waiting[path]
         self._record((), self._findings.keys() - self._refused)
         self.scan_seconds = time.monotonic() - begun - self._elsewhere
-        if not self._has_events:
-            self._start_events()
-        pause = self._timing.scan if self._has_events else self._timing.poll
+        pause = self._timing.scan if self._events.complete else self._timing.poll
         self._next_scan = begun + max(pause, self.scan_seconds / _SCAN_SHARE)
         self.scans += 1
-
-    def _start_events(self) -> None:
-        if self._events is not None:
-            self._events.stop()
-            self._events_missing = self._events.start() or ""
 
     def _follow(self, files: dict[bytes, bool], *, only_arrived: bool = False) -> None:
         looked = (
@@ -305,6 +307,11 @@ class Watcher:
         self._record(findings, ())
 
     def _claim(self, ready: list[Entry]) -> None:
+        if not self._folders.is_input():
+            # These lie in a folder that is not called input any more.
+            with self._hints.lock:
+                self._hints.scan = True
+            return
         taken = self._call(lambda: self._intake.take(ready))
         for entry in ready:
             self._waiting.pop(entry.path, None)
@@ -344,4 +351,4 @@ class Watcher:
 
     def _next_look(self) -> float:
         moments = [waiting.until for waiting in self._waiting.values()]
-        return min([self._next_scan, *moments])
+        return min([self._next_scan, self._next_check, *moments])

@@ -68,6 +68,11 @@ class ZoneFolders:
             os.close(self._lock)
             self._lock = None
 
+    @property
+    def remote(self) -> str:
+        """The file system of ``input``, if other machines can write to it."""
+        return fsops.remote_file_system(self._fds["input"])
+
     def refresh(self) -> bool:
         """Open folders again that were replaced; True if ``input`` was one of them.
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from dropzone.events import Events
+from dropzone.events import Events, Listener
 from dropzone.gate import Gate
 from dropzone.intake import Intake
 from dropzone.journal import Journal
@@ -17,6 +17,7 @@ from dropzone.watcher import Timing, Watcher
 from zones_helpers import boundless, eventually, python, tree
 
 QUIET = 0.3
+NOBODY_LISTENS = Listener(lambda *_: None, lambda _: None, lambda: None)
 
 
 class Watching:
@@ -285,7 +286,7 @@ def test_a_queue_that_overflows_is_told(tmp_path):
     def slow(_path, _arrived):
         go_on.wait(10)
 
-    events = Events(tmp_path, slow, lambda _: None, lost.set)
+    events = Events(tmp_path, Listener(slow, lambda _: None, lost.set))
     assert events.start() is None
     with open("/proc/sys/fs/inotify/max_queued_events") as file:
         most = int(file.read())
@@ -304,22 +305,35 @@ def test_a_queue_that_overflows_is_told(tmp_path):
 
 
 def test_a_folder_that_is_not_there_cannot_be_watched(tmp_path):
-    events = Events(tmp_path / "none", lambda *_: None, lambda _: None, lambda: None)
+    events = Events(tmp_path / "none", NOBODY_LISTENS)
     before = threading.active_count(), len(os.listdir("/proc/self/fd"))
     for _ in range(3):
-        assert "No such file" in events.start()
+        assert "No such file" in str(events.start())
         assert not events.alive
     events.stop()
     assert before == (threading.active_count(), len(os.listdir("/proc/self/fd")))
 
 
 def test_a_reader_that_died_is_noticed(tmp_path):
-    events = Events(tmp_path, lambda *_: None, lambda _: None, lambda: None)
+    events = Events(tmp_path, NOBODY_LISTENS)
     assert events.start() is None
     assert events.alive
     events._observer.reader.stop()
     eventually(lambda: not events.alive)
     events.stop()
+
+
+@pytest.mark.parametrize("part", ["emitter", "reader"])
+def test_a_thread_that_died_is_told_and_replaced(zone, part):
+    zone.start(quiet=0.05)
+    observer = zone.watcher._events._events._observer
+    dying = observer.reader if part == "reader" else next(iter(observer.emitters))
+    dying.stop()
+    dying.join()
+    (zone.input / "x").write_text("x")
+    zone.wait_for(b"x", seconds=5)
+    eventually(lambda: zone.watcher.report()["mode"] == "events", "it is back")
+    assert zone.watcher._events._events._observer is not observer
 
 
 NON_ROOT = """

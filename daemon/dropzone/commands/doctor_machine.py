@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dropzone import fsops
+from dropzone import fsops, inotify
 from dropzone.commands import status
 from dropzone.commands.diagnosis import Diagnosis, ok, problem, warning
 from dropzone.commands.output import size
@@ -46,7 +46,8 @@ def zone(one: Zone) -> Iterator[Diagnosis]:
 def watches(zones: Sequence[Zone]) -> Iterator[Diagnosis]:
     """Compare the kernel's limits on file events with what the zones need."""
     folders = sum(_count_folders(one.path / "input") for one in zones if one.events)
-    most, instances = _limit("max_user_watches"), _limit("max_user_instances")
+    most = inotify.limit("max_user_watches")
+    instances = inotify.limit("max_user_instances")
     if most is None or instances is None:
         yield warning(
             "file events",
@@ -54,7 +55,7 @@ def watches(zones: Sequence[Zone]) -> Iterator[Diagnosis]:
             "New files are then found within zones.poll_seconds.",
         )
         return
-    used_watches, used_instances = _inotify_use()
+    used_watches, used_instances = inotify.in_use()
     told = (
         f"{used_watches} of {most} watches and {used_instances} of {instances} "
         f"instances of this user are in use; the zones have {folders} folders"
@@ -67,7 +68,8 @@ def watches(zones: Sequence[Zone]) -> Iterator[Diagnosis]:
         yield warning(
             "file events",
             f"{told}. Without a free one, folders are scanned instead",
-            "Raise fs.inotify.max_user_watches and max_user_instances with sysctl.",
+            f"As root: {inotify.raise_limit('max_user_watches')}; "
+            f"{inotify.raise_limit('max_user_instances')}",
         )
     else:
         yield ok("file events", told)
@@ -164,25 +166,3 @@ def _space(checked: str, root: Path) -> Iterator[Diagnosis]:
 
 def _count_folders(top: Path) -> int:
     return sum(1 for _ in os.walk(os.fsencode(top)))
-
-
-def _limit(name: str) -> int | None:
-    try:
-        return int(Path(f"/proc/sys/fs/inotify/{name}").read_text())
-    except (OSError, ValueError):
-        return None
-
-
-def _inotify_use() -> tuple[int, int]:
-    """Return the watches and instances of this user's processes."""
-    watched = instances = 0
-    user = os.geteuid()
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if process.stat().st_uid == user:
-                for descriptor in (process / "fdinfo").iterdir():
-                    lines = descriptor.read_text().splitlines()
-                    count = sum(line.startswith("inotify wd:") for line in lines)
-                    watched += count
-                    instances += bool(count)
-    return watched, instances

@@ -1,8 +1,8 @@
 """What the commands show to people, made of the values they collected."""
 
 import time
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 from rich.padding import Padding
@@ -70,6 +70,7 @@ def _zone(zone: ZoneStatus) -> Iterator[RenderableType]:
         )
         if pause["what_to_do"]:
             yield Text(f"  {shown(pause['what_to_do'])}")
+    yield from _without_events(zone.watcher)
     if zone.served:
         yield from _history(zone.history)
     yield Text()
@@ -95,6 +96,13 @@ def _serving(zone: ZoneStatus) -> Text:
     text = Text.assemble(("Not running", "bold yellow"), waiting)
     told = "" if zone.served else " (no daemon ever ran here)"
     return text.append(f"{told}. Start it: dropzone run")
+
+
+def _without_events(watcher: Mapping[str, Any]) -> Iterator[RenderableType]:
+    if reason := watcher.get("without_events_because"):
+        yield Text(f"Scanning, without file events: {shown(reason)}", style="yellow")
+        if hint := watcher.get("what_to_do"):
+            yield Text(f"  {shown(hint)}")
 
 
 def _history(history: History) -> Iterator[RenderableType]:
