@@ -62,6 +62,18 @@ class ZoneOfTest:
     def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
         """Start ``dropzone run`` and return when it watches the zone."""
         seen = self.log().count('"event": "started"')
+        process = self.launch(*arguments)
+        wait_for(
+            lambda: (
+                self.log().count('"event": "started"') > seen
+                or process.poll() is not None
+            ),
+            "the daemon starts",
+        )
+        return process
+
+    def launch(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        """Start ``dropzone run`` and return at once."""
         with (self.base / "daemon.log").open("ab") as out:
             process = subprocess.Popen(
                 [*self.before, sys.executable, "-m", "dropzone", "run", *arguments],
@@ -73,13 +85,6 @@ class ZoneOfTest:
                 start_new_session=True,
             )
         self._started.append(process)
-        wait_for(
-            lambda: (
-                self.log().count('"event": "started"') > seen
-                or process.poll() is not None
-            ),
-            "the daemon starts",
-        )
         return process
 
     def run_once(self) -> int:

@@ -45,6 +45,15 @@ def remove(directory: int, name: bytes, owner: str) -> None:
             os.unlink(name, dir_fd=directory)
 
 
+def replace(directory: int, name: str, content: bytes) -> None:
+    """Replace a file of our own; readers see the old one or the new one."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    aside = f"{name}.new"
+    with os.fdopen(os.open(aside, flags, 0o644, dir_fd=directory), "wb") as file:
+        file.write(content)
+    os.rename(aside, name, src_dir_fd=directory, dst_dir_fd=directory)
+
+
 def try_to_write(directory: int) -> None:
     """Write a small file durably, and remove it; raises what the disk says."""
     name = f".write-probe-{os.getpid()}"

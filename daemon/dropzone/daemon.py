@@ -8,12 +8,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from dropzone import __version__, building, log
-from dropzone.errors import DropzoneError
+from dropzone.errors import DropzoneError, Stopping, ZoneHeld
 from dropzone.executor.parsers import ParserPool
 from dropzone.models import Outcome
 from dropzone.services import Services, without_own_addresses
@@ -24,6 +23,8 @@ from dropzone.zone_service import ZoneService
 
 _TICK_SECONDS = 0.2
 _REPORT_SECONDS = 1.0
+# How soon a zone is taken over whose daemon died.
+_HELD_SECONDS = 0.5
 # `run --once` gives up on a service that has been away for this long.
 _ONCE_PATIENCE_SECONDS = 60.0
 # Longer than one run takes, the import of MLflow included.
@@ -88,7 +89,7 @@ class Daemon:
         with self._signals():
             try:
                 for zone in self._zones:
-                    zone.open()
+                    self._open(zone)
                     opened.append(zone)
                 failed_before = self._failed()
                 for zone in self._zones:
@@ -100,9 +101,33 @@ class Daemon:
                 code = self._serve(once=once)
                 if once and self._failed() > failed_before:
                     code = 1
+            except Stopping:
+                code = 0
             finally:
                 self._shut_down(opened)
         return code
+
+    def _open(self, zone: ZoneService) -> None:
+        """Open a zone; where the settings say so, wait until nobody else holds it.
+
+        Raises:
+            Stopping: a signal came while it waited.
+
+        """
+        told = False
+        while True:
+            try:
+                zone.open()
+            except ZoneHeld as error:
+                if zone.zone.when_held == "exit":
+                    raise
+                if not told:
+                    self._log.warning("waiting for the zone", reason=error.message)
+                told = True
+            else:
+                return
+            if self._stop.wait(_HELD_SECONDS):
+                raise Stopping("The daemon is stopping.")
 
     def _connect(self, pool: SessionPool) -> None:
         for zone in self._zones:
@@ -198,7 +223,7 @@ class Daemon:
                 "started_at": self._started,
                 "isolation": self._parsers.isolation,
             }
-            _write_report(zone.zone.path / "state" / "daemon.json", report)
+            zone.folders.write_report("daemon.json", json.dumps(report).encode())
 
     @contextlib.contextmanager
     def _signals(self) -> Any:
@@ -220,11 +245,3 @@ class Daemon:
         finally:
             for which, to in before.items():
                 signal.signal(which, to)
-
-
-def _write_report(path: Path, report: dict[str, Any]) -> None:
-    # Only for `status`: worth no fsync, and no trouble when the disk is full.
-    aside = path.with_suffix(".new")
-    with contextlib.suppress(OSError):
-        aside.write_text(json.dumps(report), encoding="utf-8")
-        aside.replace(path)

@@ -25,6 +25,10 @@ class ZoneError(DropzoneError):
     """The folders of a zone cannot be used as they are: stop, a person must act."""
 
 
+class ZoneHeld(ZoneError):
+    """Another process serves the zone: wait until it ends, or stop."""
+
+
 class ServiceUnavailable(DropzoneError):
     """The surroundings are at fault, not the document.
 

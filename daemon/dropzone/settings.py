@@ -37,6 +37,7 @@ class Zone(_Section):
     scan_seconds: PositiveFloat = 30.0
     poll_seconds: PositiveFloat = 5.0
     events: bool = True
+    when_held: Literal["exit", "wait"] = "exit"
     ignore: tuple[str, ...] = ()
 
 

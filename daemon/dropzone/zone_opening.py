@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dropzone import fsops
-from dropzone.errors import ZoneError
+from dropzone.errors import ZoneError, ZoneHeld
 
 _PROBE = ".rename-probe"
 AREAS = ("input", "processed", "failed", "collections", "state")
@@ -127,9 +127,10 @@ def _hold(root: Path, state: int) -> int:
     if not _lock(lock):
         holder = _pid_in(lock)
         os.close(lock)
-        raise ZoneError(
+        raise ZoneHeld(
             f"Another daemon (process {holder or 'unknown'}) serves {root}.",
-            hint="Stop it first, or give this one another zone.",
+            hint="Stop it first, or give this one another zone. With "
+            "zones.when_held: wait it would take over when that one ends.",
         )
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)

@@ -110,6 +110,14 @@ class ZoneFolders:
         with disk.faults():
             asides.try_to_write(self._fds["state"])
 
+    def write_report(self, name: str, content: bytes) -> None:
+        """Replace a file of ``state``, for readers of the moment only.
+
+        Worth no sync, and no trouble when the disk is full.
+        """
+        with contextlib.suppress(OSError):
+            asides.replace(self._fds["state"], name, content)
+
     def is_input(self) -> bool:
         """Return whether the folder that is called ``input`` is the one we read."""
         return zone_opening.is_current(self.root / "input", self._fds["input"])
