@@ -105,6 +105,13 @@ def encrypted_word() -> bytes:
     return mark + bytes(504) + "EncryptedPackage".encode("utf-16-le") + bytes(512)
 
 
+def nested_body(depth: int) -> bytes:
+    """Build the main part of a DOCX with that many tables inside each other."""
+    opening = b"<w:tbl><w:tr><w:tc>" * depth
+    closing = b"</w:tc></w:tr></w:tbl>" * depth
+    return _document(opening + b"<w:p><w:r><w:t>deep</w:t></w:r></w:p>" + closing)
+
+
 def slow_html() -> bytes:
     """Build a page on which the parser's time grows with the square of its size."""
     return b"<![CDATA[ >" * 400_000

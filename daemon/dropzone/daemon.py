@@ -14,6 +14,7 @@ from typing import Any
 from dropzone import __version__, building, log
 from dropzone.errors import DropzoneError, Stopping, ZoneHeld
 from dropzone.executor.parsers import ParserPool
+from dropzone.executor.turns import Turns
 from dropzone.models import Outcome
 from dropzone.services import Services, without_own_addresses
 from dropzone.sessions import SessionPool
@@ -58,12 +59,14 @@ class Daemon:
             timeout=_TRACK_SECONDS + mlflow.timeout_seconds,
             stop=self._stop,
         )
+        turns = Turns(self._stop)
         self._zones = [
             ZoneService(
                 zone,
                 self._settings,
                 tracking=self._tracking,
                 parsers=self._parsers,
+                turns=turns,
                 stop=self._stop,
                 broken=self._errors.put,
             )

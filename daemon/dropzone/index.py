@@ -54,6 +54,15 @@ class Indexer:
         self._fetch = fetch
         self._rules = rules
 
+    def warm(self) -> None:
+        """Have a parser ready.
+
+        Raises:
+            ServiceUnavailable: none can be started (``parser``).
+
+        """
+        self._parsers.warm()
+
     def known(self, requests: Sequence[IndexRequest]) -> dict[str, DocumentWrite]:
         """Return ready writes, by job, for content whose document is there already.
 

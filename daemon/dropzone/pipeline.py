@@ -117,7 +117,7 @@ class Pipeline:
         for stage in self._stages:
             stage.start()
         for job, failure in rescued.doomed:
-            self._fail(dataclasses.replace(job, error_step="rescue"), failure)
+            self._fail(job, failure)
 
     def resume(self, jobs: Sequence[Job]) -> None:
         """Put rescued or due jobs before the step that comes next for them."""

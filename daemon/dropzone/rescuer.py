@@ -135,7 +135,8 @@ class Rescuer:
         elif job.status is Status.CLAIMING:
             self._journal.forget([job])
         else:
-            rescued.doomed.append((job, _VANISHED))
+            vanished = dataclasses.replace(job, error_step="rescue")
+            rescued.doomed.append((vanished, _VANISHED))
 
     def _resume(self, job: Job, rescued: Rescued) -> None:
         signature = self._folders.signature(job.id, job.path)

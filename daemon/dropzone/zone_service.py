@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dropzone import building
+from dropzone import building, suspects
 from dropzone.errors import ServiceUnavailable
 from dropzone.executor.local import LocalExecutor
 from dropzone.executor.parsers import ParserPool
+from dropzone.executor.requests import Note, Requests
+from dropzone.executor.turns import Turns
 from dropzone.gate import Gate, Preparation
 from dropzone.index import Indexer
 from dropzone.intake import Intake
@@ -44,6 +46,7 @@ class ZoneService:
         *,
         tracking: TrackProcess,
         parsers: ParserPool,
+        turns: Turns,
         stop: threading.Event,
         broken: Callable[[BaseException], None],
     ) -> None:
@@ -51,6 +54,7 @@ class ZoneService:
         self._settings = settings
         self._tracking = tracking
         self._parsers = parsers
+        self._turns = turns
         self._stop = stop
         self._broken = broken
         self._pool: SessionPool | None = None
@@ -78,6 +82,7 @@ class ZoneService:
             self.zone.name, self.folders, self.journal, self._receipts, release
         )
         self._rescued = rescuer.run()
+        self._suspects = suspects.examine(self.journal, self._rescued, self._limits())
         self._gates = Gates(
             store=self._gate("store"),
             index=self._gate("index"),
@@ -127,6 +132,7 @@ class ZoneService:
         )
         local = LocalExecutor(
             indexer,
+            self._requests(),
             self._gates.index,
             self.pipeline.indexed,
             workers=building.processes(self._settings),
@@ -186,6 +192,14 @@ class ZoneService:
             "queued": self.pipeline.queued(),
             "paused": [pause.told() for pause in pauses],
         }
+
+    def _requests(self) -> Requests:
+        def write(note: Note) -> None:
+            self.journal.mark(suspects.MARK, note.dump())
+
+        return Requests(
+            self._turns, self._gates.index, write, self._suspects, self._stop
+        )
 
     def _gate(self, step: str) -> Gate:
         probes: dict[str, Callable[[], object]] = {

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -179,6 +180,28 @@ def test_an_endless_parser_is_stopped_at_its_time():
 
         assert time.monotonic() - began < 2
         assert parse(pool, b"The next file.").chunks
+
+
+def test_a_files_time_grows_with_its_size(monkeypatch):
+    monkeypatch.setattr(parsers, "_LEAST_SECONDS", 0.2)
+    monkeypatch.setattr(parsers, "_SECONDS_PER_BYTE", 1e-7)
+    content = samples.slow_html()
+    with (
+        pool_of(timeout_seconds=900) as (pool, _),
+        pytest.raises(ParserDied, match=rf"after {0.2 + len(content) * 1e-7:g} second"),
+    ):
+        parse(pool, content, "html")
+
+
+def test_the_processor_time_of_each_file_is_limited():
+    with pool_of(timeout_seconds=7) as (pool, _):
+        for _ in range(2):
+            parse(pool, b"text")
+            (_, process), *_ = pool._idle
+            limits = Path(f"/proc/{process._process.pid}/limits").read_text()
+            line = next(x for x in limits.splitlines() if x.startswith("Max cpu"))
+            # What the process has used before, the file's seconds, and some to spare.
+            assert 12 <= int(line.split()[3]) <= 15
 
 
 def test_an_answer_that_is_too_big_is_refused(pool, monkeypatch):

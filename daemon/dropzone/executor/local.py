@@ -8,6 +8,7 @@ from typing import Protocol
 from dropzone import log, threads
 from dropzone.documents import DocumentWrite
 from dropzone.errors import Stopping
+from dropzone.executor.requests import Requests
 from dropzone.gate import Gate
 from dropzone.models import IndexOutcome, IndexRequest
 
@@ -19,6 +20,7 @@ _CHUNKS = 4000
 class IndexStep(Protocol):
     """What is run: look up what is known, read one file, commit several."""
 
+    def warm(self) -> object: ...
     def known(self, requests: Sequence[IndexRequest]) -> dict[str, DocumentWrite]: ...
     def prepare(self, request: IndexRequest) -> DocumentWrite: ...
     def commit(self, writes: Sequence[DocumentWrite]) -> list[IndexOutcome]: ...
@@ -30,6 +32,7 @@ class LocalExecutor:
     def __init__(
         self,
         indexer: IndexStep,
+        requests: Requests,
         gate: Gate,
         deliver: Callable[[Sequence[IndexOutcome]], None],
         *,
@@ -42,7 +45,7 @@ class LocalExecutor:
         self._deliver = deliver
         self._stop = stop
         self._broken = broken
-        self._requests: queue.SimpleQueue[IndexRequest | None] = queue.SimpleQueue()
+        self._requests = requests
         self._writes: queue.SimpleQueue[DocumentWrite | None] = queue.SimpleQueue()
         self._log = log.get("executor")
         self._threads = [
@@ -67,19 +70,17 @@ class LocalExecutor:
 
         """
         known = self._gate.call(lambda: self._indexer.known(requests))
-        for request in requests:
-            write = known.get(request.job_id)
-            if write is None:
-                self._requests.put(request)
-            else:
-                self._writes.put(write)
+        for write in known.values():
+            self._writes.put(write)
+        self._requests.put(r for r in requests if r.job_id not in known)
 
     def join(self, seconds: float) -> bool:
         """Wait for the threads to end; the stop event must be set."""
         self._writes.put(None)
-        for _ in self._threads:
-            self._requests.put(None)
-        return threads.end(self._threads, seconds)
+        self._requests.wake()
+        ended = threads.end(self._threads, seconds)
+        self._requests.close()
+        return ended
 
     def _guard(self, work: Callable[[], None]) -> None:
         try:
@@ -91,7 +92,7 @@ class LocalExecutor:
             self._broken(error)
 
     def _parse(self) -> None:
-        while (request := self._requests.get()) is not None and not self._stop.is_set():
+        while (request := self._requests.take(self._indexer.warm)) is not None:
             self._prepare(request)
 
     def _prepare(self, request: IndexRequest) -> None:
@@ -101,7 +102,7 @@ class LocalExecutor:
         except Stopping:
             raise
         except Exception as error:  # noqa: BLE001 the job's own error: others go on
-            self._deliver([IndexOutcome(request.job_id, error=error)])
+            self._finish([IndexOutcome(request.job_id, error=error)])
         else:
             self._writes.put(write)
 
@@ -109,7 +110,11 @@ class LocalExecutor:
         while (first := self._writes.get()) is not None and not self._stop.is_set():
             group = self._grouped(first)
             outcomes = self._gate.call(lambda group=group: self._indexer.commit(group))  # type: ignore[misc]
-            self._deliver(outcomes)
+            self._finish(outcomes)
+
+    def _finish(self, outcomes: Sequence[IndexOutcome]) -> None:
+        self._deliver(outcomes)
+        self._requests.done({outcome.job_id for outcome in outcomes})
 
     def _grouped(self, first: DocumentWrite) -> list[DocumentWrite]:
         group, chunks = [first], len(first.chunks)

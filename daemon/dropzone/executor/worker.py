@@ -83,6 +83,7 @@ def answer(task: ParseTask) -> list[bytes]:
 def _serve(own: socket.socket, seconds: int) -> None:
     while task := _next_task(own):
         signal.alarm(seconds)
+        _limit_processor_time(seconds)
         try:
             _send(own, answer(task))
         finally:
@@ -131,6 +132,13 @@ def _limit(memory_mb: int) -> None:
         os.nice(_NICENESS)
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "wb") as score:
         score.write(_OOM_SCORE)
+
+
+def _limit_processor_time(seconds: int) -> None:
+    # Of all threads together, for this file; the daemon's clock does not see that.
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    most = math.ceil(used.ru_utime + used.ru_stime) + seconds
+    resource.setrlimit(resource.RLIMIT_CPU, (most, resource.RLIM_INFINITY))
 
 
 def _die_with(descriptor: int) -> NoReturn:
