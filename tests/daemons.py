@@ -55,8 +55,10 @@ class ZoneOfTest:
             **{k: v for k, v in os.environ.items() if k.startswith("COVERAGE")},
             **environment,
         }
-        #: What the daemon is started by, such as unshare with its options.
+        #: What every command is started by, such as unshare with its options.
         self.before: tuple[str, ...] = ()
+        #: Where a file is written before it is renamed in; on the zone's mount.
+        self.aside = base / "aside"
         self._started: list[subprocess.Popen[bytes]] = []
 
     def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
@@ -93,7 +95,7 @@ class ZoneOfTest:
 
     def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            [sys.executable, "-m", "dropzone", *arguments],
+            [*self.before, sys.executable, "-m", "dropzone", *arguments],
             cwd=self.base,
             env=self.environment,
             capture_output=True,
@@ -126,10 +128,9 @@ class ZoneOfTest:
         """Rename a whole file into ``input/``; return its SHA-256."""
         path = os.path.join(os.fsencode(self.input), os.fsencode(name))
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        aside = os.path.join(os.fsencode(self.base), b"aside")
-        with open(aside, "wb") as file:
+        with self.aside.open("wb") as file:
             file.write(content)
-        os.rename(aside, path)
+        os.rename(self.aside, path)
         return hashlib.sha256(content).hexdigest()
 
     # What is to be seen from outside

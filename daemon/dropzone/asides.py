@@ -10,6 +10,7 @@ import os
 from dropzone import fsops
 
 _READ_MAX = 1 << 20
+_BLOCK = 1 << 14
 # Enough for a commit of the journal and some receipts.
 _PROBE_BYTES = 1 << 16
 
@@ -46,12 +47,21 @@ def remove(directory: int, name: bytes, owner: str) -> None:
 
 
 def replace(directory: int, name: str, content: bytes) -> None:
-    """Replace a file of our own; readers see the old one or the new one."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    """Replace a file of our own; readers see the old one or the new one.
+
+    Two files take turns under the name and keep their blocks, so that this works on a
+    full disk too. Blanks fill the last block.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     aside = f"{name}.new"
-    with os.fdopen(os.open(aside, flags, 0o644, dir_fd=directory), "wb") as file:
-        file.write(content)
-    os.rename(aside, name, src_dir_fd=directory, dst_dir_fd=directory)
+    padded = content + b" " * (-len(content) % _BLOCK)
+    with fsops.opened(os.open(aside, flags, 0o644, dir_fd=directory)) as fd:
+        if os.pwrite(fd, padded, 0) < len(padded):
+            return
+        os.ftruncate(fd, len(padded))
+    if not fsops.exchange(directory, aside, name):
+        # The first time: the second of the two is made while there is room.
+        replace(directory, name, content)
 
 
 def try_to_write(directory: int) -> None:

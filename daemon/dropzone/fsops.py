@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dropzone.readiness import Lease, Signature
 
 _RENAME_NOREPLACE = 1
+_RENAME_EXCHANGE = 2
 _LONGEST = (1 << 63) - 1
 # More than struct statfs has anywhere; its first field tells the kind.
 _STATFS_LONGS = 32
@@ -159,6 +160,22 @@ def rename_new(source: int, name: bytes, target: int, new_name: bytes) -> None:
         os.rename(name, new_name, src_dir_fd=source, dst_dir_fd=target)
     else:
         raise FileExistsError(errno.EEXIST, "is taken", os.fsdecode(new_name))
+
+
+def exchange(directory: int, name: str, other: str) -> bool:
+    """Let two files of a directory swap their names.
+
+    False if there was no ``other``: then ``name`` has its name now.
+    """
+    one, two = os.fsencode(name), os.fsencode(other)
+    if _libc.renameat2(directory, one, directory, two, _RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number not in {errno.ENOENT, errno.EINVAL, errno.ENOSYS}:
+        raise OSError(number, os.strerror(number), other)
+    os.rename(name, other, src_dir_fd=directory, dst_dir_fd=directory)
+    # Where names cannot be swapped, one file has to do.
+    return number != errno.ENOENT
 
 
 def sync_volume(fd: int) -> None:
