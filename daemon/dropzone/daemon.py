@@ -7,6 +7,7 @@ import queue
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -15,7 +16,7 @@ from dropzone import __version__, building, log
 from dropzone.errors import DropzoneError, Stopping, ZoneHeld
 from dropzone.executor.parsers import ParserPool
 from dropzone.executor.turns import Turns
-from dropzone.models import Outcome
+from dropzone.models import UNDER_WAY, Outcome
 from dropzone.services import Services, without_own_addresses
 from dropzone.sessions import SessionPool
 from dropzone.settings import Settings
@@ -194,6 +195,7 @@ class Daemon:
         begun = time.monotonic()
         until = begun + self._settings.limits.stop_seconds
         self._stop.set()
+        self._log.info("stopping", within_seconds=self._settings.limits.stop_seconds)
         late: list[str] = []
         self._tracking.close()
         for zone in opened:
@@ -203,16 +205,13 @@ class Daemon:
             late.append("services")
         self._services.close()
         self._report(running=False, zones=opened)
-        under_way = sum(zone.journal.counts().under_way for zone in opened)
+        left = _left(opened)
         if not late:
             for zone in opened:
                 zone.close()
-        self._log.info(
-            "stopped",
-            seconds=round(time.monotonic() - begun, 2),
-            given_back=under_way,
-            **({"still_working": late} if late else {}),
-        )
+        if late:
+            left["still_working"] = late
+        self._log.info("stopped", seconds=round(time.monotonic() - begun, 2), **left)
 
     def _report(self, *, running: bool, zones: list[ZoneService] | None = None) -> None:
         for zone in self._zones if zones is None else zones:
@@ -248,3 +247,16 @@ class Daemon:
         finally:
             for which, to in before.items():
                 signal.signal(which, to)
+
+
+def _left(zones: list[ZoneService]) -> dict[str, Any]:
+    """Return what the next start goes on with: jobs by their state, and runs."""
+    states: Counter[str] = Counter()
+    for zone in zones:
+        states.update(zone.journal.counts().states)
+    under_way = {str(state): states[state] for state in UNDER_WAY if states[state]}
+    return {
+        "given_back": sum(under_way.values()),
+        "under_way": under_way,
+        "runs_given_back": sum(zone.journal.batches_waiting() for zone in zones),
+    }

@@ -24,6 +24,7 @@ class Status(StrEnum):
 
 
 ENDED = (Status.DONE, Status.FAILED)
+UNDER_WAY = tuple(status for status in Status if status not in ENDED)
 
 
 class Outcome(StrEnum):
