@@ -324,7 +324,19 @@ def verify(
 
 
 @app.command(cls=Command)
-def doctor(*, config: Config = None, as_json: Json = False) -> None:
+def doctor(
+    *,
+    canary: Annotated[
+        bool,
+        typer.Option(
+            "--canary",
+            help="Also drop a small file, and follow it to processed/, S3, Postgres "
+            "and search; needs the running daemon.",
+        ),
+    ] = False,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
     """Check configuration, folders, limits and services; say how to mend each.
 
     A small object is written to S3 and removed again. Embedded servers that
@@ -334,7 +346,7 @@ def doctor(*, config: Config = None, as_json: Json = False) -> None:
     from dropzone.commands import doctor as checks
     from dropzone.commands import output, render
 
-    findings = checks.examine(config)
+    findings = checks.examine(config, canary=canary)
     if as_json:
         output.print_json({"findings": findings})
     else:

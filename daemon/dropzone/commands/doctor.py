@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dropzone import config, log, services
+from dropzone.commands import canary as canaries
 from dropzone.commands import doctor_machine, doctor_services
 from dropzone.commands.diagnosis import Diagnosis, Verdict, ok, problem
 from dropzone.config import Loaded
@@ -18,8 +19,8 @@ _SECRETS = (
 )
 
 
-def examine(path: Path | None) -> list[Diagnosis]:
-    """Return the findings.
+def examine(path: Path | None, *, canary: bool = False) -> list[Diagnosis]:
+    """Return the findings; with ``canary`` a small file goes the whole way too.
 
     Raises:
         ConfigurationError: the settings are wrong, so nothing can be looked at.
@@ -34,6 +35,8 @@ def examine(path: Path | None) -> list[Diagnosis]:
     found += doctor_machine.watches(settings.zones)
     found += doctor_services.programs(settings)
     found += doctor_services.all_services(settings)
+    if canary:
+        found += canaries.fly(settings)
     return found
 
 

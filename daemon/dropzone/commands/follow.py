@@ -71,14 +71,15 @@ class Follower:
                 pause.wait(max(_LOOK_SECONDS, took / _LOOK_SHARE))
 
     def _end(self, file: Placed) -> Ended | None:
-        job = self._job(file)
+        job = self.job(file)
         if job is not None:
             return Ended(file, job) if job.status in ENDED else None
         for finding in self._journal.rows("finding", path=file.path):
             return Ended(file, refusal=finding["reason"], hint=finding["hint"])
         return None
 
-    def _job(self, file: Placed) -> Job | None:
+    def job(self, file: Placed) -> Job | None:
+        """Return the job of a file as it is now, or None while there is none."""
         if known := self._jobs.get(file):
             return self._journal.get(known)
         rows = self._journal.rows("by_path", path=file.path, limit=_MOST_NAMESAKES)
