@@ -1,8 +1,12 @@
 """S3 and Postgres fail in every way they know, and the daemon heals by itself."""
 
+import contextlib
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
+import psycopg  # noqa: TID251 a client of the test's own
 import pytest
 
 from daemons import wait_for
@@ -143,3 +147,43 @@ def test_more_than_one_fault_at_a_time(outage: Outage) -> None:
     assert time.monotonic() - begun < 5
     wait_for(lambda: not outage.zone.report()["paused"], "nothing is paused")
     outage.check()
+
+
+def test_postgres_that_has_no_connection_left(outage: Outage) -> None:
+    taken: list[psycopg.Connection[Any]] = []
+    outage.postgres.cut()
+    with contextlib.suppress(psycopg.OperationalError):
+        while True:
+            taken.append(connect(outage.services))
+
+    def heal() -> None:
+        for connection in taken:
+            connection.close()
+
+    try:
+        assert outage.endure("postgres", "too many clients", heal) < 5
+    finally:
+        heal()
+
+
+def test_s3_keys_in_a_file_that_are_wrong_and_put_right(
+    tmp_path: Path, services: ServiceAddresses
+) -> None:
+    file = tmp_path / "credentials"
+    assert services.s3_secret_key
+
+    def write(secret: str) -> None:
+        file.write_text(
+            f"[default]\naws_access_key_id = {services.s3_access_key}\n"
+            f"aws_secret_access_key = {secret}\n"
+        )
+
+    write("not-the-right-one")
+    named = {"AWS_SHARED_CREDENTIALS_FILE": str(file), "HOME": str(tmp_path)}
+    with behind_proxies(tmp_path, services, named) as outage:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            del outage.zone.environment[name]
+        daemon = outage.zone.start()
+        right = services.s3_secret_key
+        assert outage.endure("s3", "refuses", lambda: write(right)) < 10
+        outage.zone.stop(daemon)

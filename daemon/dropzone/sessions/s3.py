@@ -53,6 +53,10 @@ class S3Session:
         self._retry = Retry(
             settings.retry, transient=s3_errors.is_transient, stop=self._stop
         )
+        self._connect()
+
+    def _connect(self) -> None:
+        settings = self._settings
         session = settings.credentials.session(settings.region)
         self.credentials_source = settings.credentials.describe(session)
         self.client: Any = session.client(
@@ -280,14 +284,23 @@ class S3Session:
 
         def look() -> None:
             try:
-                # A refusal of HEAD has no body, and so would tell no reason.
-                self._probe.list_objects_v2(
-                    Bucket=self.bucket, Prefix=_NOWHERE, Delimiter="/", MaxKeys=1
-                )
+                self._look()
             except s3_errors.DRIVER_ERRORS as error:
                 raise self._translated(error, self.bucket) from error
 
         return measure(look)
+
+    def _look(self) -> None:
+        # A refusal of HEAD has no body, and so would tell no reason.
+        where = {"Bucket": self.bucket, "Prefix": _NOWHERE, "Delimiter": "/"}
+        try:
+            self._probe.list_objects_v2(**where, MaxKeys=1)
+        except s3_errors.DRIVER_ERRORS as error:
+            if self._settings.fixed_keys or not s3_errors.is_about_keys(error):
+                raise
+            # The driver never reads a credentials file twice: it may be renewed.
+            self._connect()
+            self._probe.list_objects_v2(**where, MaxKeys=1)
 
     def close(self) -> None:
         """Close the idle connections. The session is of no use afterwards."""

@@ -31,6 +31,10 @@ _TRANSIENT = frozenset(
     | {"ServiceUnavailable", "SlowDown", "Throttling", "ThrottlingException"}
     | {"ConditionalRequestConflict", "503", "500", "502", "504"}
 )
+_KEYS = frozenset(
+    {"AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken"}
+    | {"SignatureDoesNotMatch", "TokenRefreshRequired", "401", "403"}
+)
 _ABSENT = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
 _HINTS = {
     "AccessDenied": "Give these credentials s3:GetObject, PutObject and ListBucket.",
@@ -64,6 +68,13 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(
         error, (HTTPClientError, DriverConnectionError, IncompleteReadError)
     )
+
+
+def is_about_keys(error: BaseException) -> bool:
+    """Whether other credentials may be taken where these are refused."""
+    if isinstance(error, ClientError):
+        return _code(error) in _KEYS
+    return isinstance(error, NoCredentialsError)
 
 
 def is_absent(error: BaseException) -> bool:

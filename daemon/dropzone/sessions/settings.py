@@ -49,6 +49,11 @@ class S3Settings:
     read_timeout: float = 60.0
     retry: RetryPolicy = DEFAULT_POLICY
 
+    @property
+    def fixed_keys(self) -> bool:
+        """True when the settings hold the keys, so that no other can be found."""
+        return self.credentials.access_key is not None
+
 
 @dataclass(frozen=True)
 class PostgresSettings:

@@ -1,0 +1,127 @@
+"""A tracking server that is down, hangs, comes back: runs are late, files are not."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from daemons import ZoneOfTest, check_invariants, wait_for, zone_on
+from dropzone.embedded import ServiceAddresses
+from faultproxy import FaultProxy, proxy_to
+
+_UP_SECONDS = 60
+
+
+@pytest.fixture(scope="module")
+def tracking_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """A real ``mlflow server``; heavy, so there is one for this module."""
+    base = tmp_path_factory.mktemp("mlflow")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    command += ["--backend-store-uri", f"sqlite:///{base}/runs.db"]
+    command += ["--artifacts-destination", str(base / "artifacts")]
+    quiet = {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    server = subprocess.Popen(
+        command,
+        cwd=base,
+        env={**os.environ, **quiet},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        wait_for(lambda: _answers(port), "the server answers", _UP_SECONDS)
+        yield port
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait(20)
+
+
+def _answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def _runs(port: int) -> list[dict[str, dict[str, str]]]:
+    """Return the runs of every experiment, as the server tells them."""
+    body = json.dumps({"experiment_ids": ["0", "1"]}).encode()
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/api/2.0/mlflow/runs/search",
+        body,
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
+        runs: list[dict[str, dict[str, str]]] = json.load(answer).get("runs", [])
+    return runs
+
+
+@pytest.fixture
+def proxy(tracking_server: int) -> Iterator[FaultProxy]:
+    with proxy_to(("127.0.0.1", tracking_server)) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def zone(
+    tmp_path: Path, services: ServiceAddresses, proxy: FaultProxy
+) -> Iterator[ZoneOfTest]:
+    made = zone_on(tmp_path, services)
+    made.environment |= {
+        "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{proxy.port}",
+        "DROPZONE__MLFLOW__TIMEOUT_SECONDS": "1",
+        "DROPZONE__RETRY__CALL_SECONDS": "0.3",
+    }
+    yield made
+    made.close()
+
+
+def test_runs_are_late_and_files_are_not(
+    zone: ZoneOfTest,
+    services: ServiceAddresses,
+    proxy: FaultProxy,
+    tracking_server: int,
+) -> None:
+    dropped: dict[str, int] = {}
+    proxy.refuse()
+    daemon = zone.start()
+    for fault in (proxy.refuse, proxy.freeze):
+        proxy.heal()
+        fault()
+        for number in range(3):
+            name = f"{fault.__name__}{number}.txt"
+            dropped[zone.drop(name, f"text of {name}".encode())] = 1
+        zone.wait_for_ends(len(dropped), seconds=10)
+        pause = wait_for(lambda: zone.report().get("paused"), "track pauses")[0]
+        assert (pause["step"], pause["service"]) == ("track", "mlflow")
+    shown = zone.command("status")
+    assert shown.returncode == 1
+    assert "mlflow" in shown.stdout.lower()
+
+    proxy.heal()
+    proxy.slow(latency=0.02)
+    with zone.journal() as journal:
+        wait_for(lambda: not journal.batches_waiting(), "all runs are logged")
+        batches = {job.batch_id for job in journal.newest(100)}
+    wait_for(lambda: not zone.report()["paused"], "nothing is paused")
+    assert zone.log().count('"event": "paused"') == 1, "told once"
+    runs = _runs(tracking_server)
+    tags = [tag["value"] for run in runs for tag in run["data"]["tags"]
+            if tag["key"] == "dropzone.batch"]  # fmt: skip
+    assert sorted(tags) == sorted(batches), "one run for each batch"
+    assert {run["info"]["status"] for run in runs} == {"FINISHED"}
+    check_invariants(zone, services, dropped)
+    assert zone.stop(daemon) < 5
