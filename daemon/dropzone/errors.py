@@ -53,5 +53,9 @@ class SourceChanged(DropzoneError):
     """The file changed while it was being read: start again from its claim."""
 
 
+#: What to do about a file that does not keep still.
+WRITTEN_TO = "Something still writes to it; write aside and rename into input/."
+
+
 class Stopping(DropzoneError):
     """The daemon is stopping: give the work back as it is."""

@@ -10,11 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
+from dropzone import fsops
 from dropzone.documents import Documents, DocumentWrite
-from dropzone.errors import ServiceUnavailable
+from dropzone.errors import WRITTEN_TO, ServiceUnavailable, SourceChanged
 from dropzone.executor.parsers import ParserPool, ParseTask
 from dropzone.extract import is_supported
 from dropzone.models import IndexOutcome, IndexRequest
+from dropzone.text import display
 
 Status = Literal["indexed", "stored_only", "empty"]
 
@@ -43,11 +45,15 @@ class Indexer:
         fetch: Callable[[str], bytes],
         rules: IndexRules,
         prepare: Callable[[], object],
+        *,
+        open_local: Callable[[IndexRequest], int] | None = None,
     ) -> None:
         """Take ``fetch``, which reads an object by its key, and ``prepare``.
 
         ``prepare`` makes Postgres ready; it is called before every first use.
+        ``open_local`` opens the file of a request that has one on this host.
         """
+        self._open_local = open_local or _open_by_path
         self._prepare = prepare
         self._parsers = parsers
         self._documents = documents
@@ -91,6 +97,7 @@ class Indexer:
             DocumentRejected: it can never be read.
             ParserDied: it killed its parser, or went over a limit.
             ServiceUnavailable: the object cannot be fetched, or no parser started.
+            SourceChanged: the file on this host is not what was stored.
 
         """
         if request.size == 0:
@@ -99,8 +106,8 @@ class Indexer:
             return DocumentWrite(request, "stored_only", notes=(UNSUPPORTED,))
         if request.size > self._rules.text_bytes:
             return DocumentWrite(request, "stored_only", notes=(OVER_LIMIT,))
-        fd = self._open(request)
-        try:
+        with fsops.opened(self._open(request)) as fd:
+            _check_unchanged(request, fd)
             parsed = self._parsers.parse(
                 ParseTask(
                     fd,
@@ -111,8 +118,7 @@ class Indexer:
                     self._rules.model,
                 )
             )
-        finally:
-            os.close(fd)
+            _check_unchanged(request, fd)
         return DocumentWrite(
             request=request,
             status="indexed" if parsed.chunks else "stored_only",
@@ -134,8 +140,7 @@ class Indexer:
 
     def _open(self, request: IndexRequest) -> int:
         if request.local_path is not None:
-            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            return os.open(request.local_path, flags)
+            return self._open_local(request)
         content = self._fetch(request.s3_key)
         try:
             with tempfile.TemporaryFile() as file:
@@ -146,3 +151,18 @@ class Indexer:
             raise ServiceUnavailable(
                 "disk", f"No temporary file could be written: {error.strerror}."
             ) from error
+
+
+def _open_by_path(request: IndexRequest) -> int:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    return os.open(os.fspath(request.local_path or ""), flags)
+
+
+def _check_unchanged(request: IndexRequest, fd: int) -> None:
+    """Refuse a file on this host whose bytes may not be those that were stored."""
+    if request.seen is None or request.local_path is None:
+        return
+    if fsops.signature_of(os.fstat(fd)).as_tuple() != request.seen:
+        raise SourceChanged(
+            f"{display(request.path)} was changed after it was stored.", hint=WRITTEN_TO
+        )

@@ -100,9 +100,13 @@ class IndexRequest:
     doc_type: str
     s3_key: str
     local_path: Path | None = None
+    #: How the file looked when it was stored: device, inode, size, mtime and ctime.
+    seen: tuple[int, ...] | None = None
 
     @classmethod
-    def of(cls, job: Job, local_path: Path | None) -> Self:
+    def of(
+        cls, job: Job, local_path: Path | None, seen: tuple[int, ...] | None = None
+    ) -> Self:
         """Return the request for a stored job."""
         return cls(
             job_id=job.id,
@@ -114,6 +118,7 @@ class IndexRequest:
             doc_type=job.doc_type,
             s3_key=job.s3_key or "",
             local_path=local_path,
+            seen=seen,
         )
 
 

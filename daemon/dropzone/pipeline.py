@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from dropzone import log
-from dropzone.errors import Stopping
+from dropzone.errors import WRITTEN_TO, SourceChanged, Stopping
 from dropzone.gate import Gate
 from dropzone.journal import JobConflict, Journal, move
 from dropzone.models import IndexOutcome, IndexRequest, Job, Outcome, Status
@@ -210,7 +210,7 @@ class Pipeline:
 
     def _request(self, job: Job) -> IndexRequest:
         path = self._folders.payload_path(job.id, job.path)
-        return IndexRequest.of(job, path)
+        return IndexRequest.of(job, path, seen_of(job))
 
     def indexed(self, outcomes: Sequence[IndexOutcome]) -> None:
         """Take what the executor did; called from its threads."""
@@ -231,10 +231,20 @@ class Pipeline:
     # Release
 
     def _release_jobs(self, jobs: list[Job]) -> None:
-        self._gates.release.call(
-            lambda: self._release.end([Ending(job) for job in jobs])
-        )
+        same = [job for job in jobs if self._is_same(job)]
+        if same:
+            endings = [Ending(job) for job in same]
+            self._gates.release.call(lambda: self._release.end(endings))
         self.to_release.release(jobs)
+
+    def _is_same(self, job: Job) -> bool:
+        """Return whether the file still is what was stored; else it goes again."""
+        now = self._folders.signature(job.id, job.path)
+        if now is not None and now.as_tuple() == seen_of(job):
+            return True
+        changed = f"{display(job.path)} was changed or removed after it was stored."
+        self._judge(job, "release", SourceChanged(changed, hint=WRITTEN_TO))
+        return False
 
     # Errors
 
@@ -285,6 +295,11 @@ def _indexed(job: Job, outcome: IndexOutcome) -> Job:
     return move(
         job, Status.INDEXED, outcome=outcome.outcome or Outcome.INDEXED, data=data
     )
+
+
+def seen_of(job: Job) -> tuple[int, ...]:
+    """Return how the job's file looked when it was last read; see Signature."""
+    return (job.device, job.inode, job.size, job.mtime_ns, job.data.get("ctime_ns", 0))
 
 
 def _timed(job: Job, step: str, begun: float) -> Job:

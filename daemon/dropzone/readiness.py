@@ -3,6 +3,7 @@
 Four steps: not a temporary name, a plain file, quiet long enough, nobody writing.
 """
 
+import dataclasses
 import fnmatch
 import re
 import stat
@@ -45,6 +46,9 @@ class Signature:
     size: int
     mtime_ns: int
     ctime_ns: int
+
+    def as_tuple(self) -> tuple[int, ...]:
+        return dataclasses.astuple(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from dropzone import fsops
-from dropzone.errors import SourceChanged
+from dropzone.errors import WRITTEN_TO, SourceChanged
 from dropzone.journal import move
 from dropzone.models import Job, Status, time_of
 from dropzone.sessions.objects import PART_SIZE, digest, md5_of
@@ -95,7 +95,14 @@ class Store:
             sha256=stored.sha256,
             s3_key=stored.key,
             size=stored.size,
-            data={**job.data, "confirmed_by": stored.confirmed_by},
+            device=after.device,
+            inode=after.inode,
+            mtime_ns=after.mtime_ns,
+            data={
+                **job.data,
+                "ctime_ns": after.ctime_ns,
+                "confirmed_by": stored.confirmed_by,
+            },
         )
 
     def _small(self, job: Job, file: FileIO) -> _Stored:
@@ -133,7 +140,7 @@ def _headers(job: Job, sha256: str) -> dict[str, Any]:
 def _changed(job: Job) -> SourceChanged:
     return SourceChanged(
         f"{display(job.path)} was changed while it was read.",
-        hint="Something still writes to it; write aside and rename into input/.",
+        hint=WRITTEN_TO,
     )
 
 

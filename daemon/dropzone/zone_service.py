@@ -129,6 +129,7 @@ class ZoneService:
             pool.s3.get,
             building.index_rules(self._settings),
             Preparation(pool.postgres.migrate),
+            open_local=lambda one: self.folders.open_payload(one.job_id, one.path),
         )
         local = LocalExecutor(
             indexer,

@@ -6,6 +6,7 @@ overwritten, never deleted.
 """
 
 import contextlib
+import dataclasses
 import errno
 import os
 import stat
@@ -184,7 +185,7 @@ class ZoneFolders:
                 work = self._fds["work"]
                 target = fsops.make_directories(work, folder, 0o700, sync=False)
                 stack.callback(os.close, target)
-                return self._take(source, name, target, claim)
+                return self._take(source, name, target, claim, file)
             except OSError:
                 self._drop_job_folder(claim.job_id)
                 raise
@@ -231,19 +232,24 @@ class ZoneFolders:
             folder = os.path.dirname(folder)
         os.fsync(self._fds["work"])
 
-    def _take(self, source: int, name: bytes, target: int, claim: Claim) -> Signature:
+    def _take(
+        self, source: int, name: bytes, target: int, claim: Claim, file: int
+    ) -> Signature:
         fsops.rename_new(source, name, target, name)
         status = os.stat(name, dir_fd=target, follow_symlinks=False)
         moved, expected = fsops.signature_of(status), claim.signature
-        if (moved.device, moved.inode) != (expected.device, expected.inode):
-            # Somebody swapped the name between the check and the rename.
+        # The rename itself changes the ctime.
+        same = dataclasses.replace(moved, ctime_ns=expected.ctime_ns) == expected
+        # Nobody can open it by its old name any more, so a free lease stays true.
+        if not same or fsops.lease(file) is Lease.BUSY:
+            # Somebody swapped the name, or wrote, between the check and the rename.
             try:
                 fsops.rename_new(target, name, source, name)
             except FileExistsError:
                 # And once more since then: both stay in input, under two names.
                 marked = places.with_mark(name, claim.job_id)
                 fsops.rename_new(target, name, source, marked)
-            raise BlockingIOError(errno.EAGAIN, "was replaced while being taken")
+            raise BlockingIOError(errno.EAGAIN, "was changed while being taken")
         return moved
 
     # Working

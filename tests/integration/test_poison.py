@@ -128,16 +128,16 @@ def test_a_storm_of_kills_fails_no_innocent(
     print(f"seed {seed}")
     pick = random.Random(seed)
     dropped: Counter[str] = Counter()
-    for number in range(200):
+    for number in range(120):
         text = samples.prose(pick.randrange(100, 60_000), number)
         dropped[zone.drop(f"f{number}.txt", text.encode())] += 1
-    for _ in range(15):
+    for _ in range(8):
         daemon = zone.start()
         threading.Event().wait(pick.uniform(0.1, 1.2))
         os.killpg(daemon.pid, signal.SIGKILL)
         daemon.wait()
     daemon = zone.start()
-    zone.wait_for_ends(200, 60)
+    zone.wait_for_ends(120, 60)
     zone.stop(daemon)
     assert set(zone.outcomes().values()) == {"indexed"}
     check_invariants(zone, services, dropped)
