@@ -1,15 +1,18 @@
-"""Lets test files act as poison, from outside the product; put on PYTHONPATH.
+"""Lets files and file systems misbehave, from outside the product; on PYTHONPATH.
 
 A file that holds ``POISON daemon`` kills the daemon that hands it to a parser; one with
-``POISON segv`` or ``POISON hang`` acts inside the parser that reads it.
+``POISON segv`` or ``POISON hang`` acts inside the parser that reads it. With
+``POISON_NO_LEASES`` in the environment the file system grants no leases.
 """
 
 import ctypes
+import errno
+import fcntl
 import os
 import signal
 import socket
 
-_send_fds, _pread = socket.send_fds, os.pread
+_send_fds, _pread, _fcntl = socket.send_fds, os.pread, fcntl.fcntl
 _BYTES = 64
 
 
@@ -28,4 +31,12 @@ def pread(fd, count, at):
     return data
 
 
+def no_lease(fd, command, *more):
+    if command == fcntl.F_SETLEASE:
+        raise OSError(errno.EINVAL, "no leases here")
+    return _fcntl(fd, command, *more)
+
+
+if "POISON_NO_LEASES" in os.environ:
+    fcntl.fcntl = no_lease
 socket.send_fds, os.pread = send_fds, pread
