@@ -11,6 +11,9 @@ from typing import Any
 from psycopg.conninfo import conninfo_to_dict, make_conninfo  # noqa: TID251
 
 from daemons import ZoneOfTest, check_invariants, wait_for, zone_on
+from dropzone import config
+from dropzone.commands import status
+from dropzone.commands.status import ZoneStatus
 from dropzone.embedded import ServiceAddresses
 from faultproxy import FaultProxy, proxy_to
 
@@ -74,9 +77,9 @@ class Outage:
         self.drop()
         pause = self.wait_for_pause(service)
         assert words in pause["reason"], pause
-        shown = self.zone.command("status")
-        assert shown.returncode == 1
-        assert words in " ".join(shown.stdout.split()), shown.stdout
+        shown = self.status()
+        assert not shown.fine
+        assert any(words in told["reason"] for told in shown.paused), shown
         self.drop()
         wait_for(lambda: not self.zone.files("input"), "files are accepted meanwhile")
         # Long enough for a step that flaps to say so again.
@@ -101,6 +104,13 @@ class Outage:
         assert len(resumed) == paused.total()
         self.check()
         return took
+
+    def status(self) -> ZoneStatus:
+        """Return what ``dropzone status`` prints of the zone."""
+        settings = config.load(None, self.zone.environment).settings
+        zones = (settings.zones[0].model_copy(update={"path": self.zone.root}),)
+        (shown,) = status.of_all(settings.model_copy(update={"zones": zones}))
+        return shown
 
     def check(self) -> None:
         work = self.zone.root / "state" / "work"
