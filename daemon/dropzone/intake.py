@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import os
 import pwd
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -152,11 +153,13 @@ def _sorted(
 def obstacle(path: bytes, error: OSError) -> Finding:
     """Return the finding for a file that cannot be taken because of ``error``."""
     if isinstance(error, PermissionError):
-        user = _user()
+        user, name = _user(), shlex.quote(display(path))
+        folder = shlex.quote(display(os.path.dirname(path)) or ".")
         return Finding(
             path,
             f"may not be read or moved by the daemon's user {user}",
-            f"Give that user rights, for example: chown {user} FILE; chmod u+rw FILE.",
+            f"Give that user rights on the file and its folder; in input/, as root: "
+            f"chown {user} {name} {folder}; chmod u+rw {name}; chmod u+rwx {folder}",
         )
     if error.errno == errno.EXDEV:
         return Finding(
@@ -170,10 +173,12 @@ def obstacle(path: bytes, error: OSError) -> Finding:
 
 def unseen(what: Unreadable) -> Finding:
     """Return the finding for what may not even be looked at."""
+    name = shlex.quote(display(what.path) or ".")
     return Finding(
         what.path,
         f"cannot be looked into: {what.reason}",
-        "Give the daemon's user read and search rights on the folder.",
+        f"If the daemon's user {_user()} lacks the rights on the folder; in input/, "
+        f"as root: chown {_user()} {name}; chmod u+rwx {name}",
     )
 
 

@@ -14,6 +14,7 @@ from dropzone.journal import JobConflict, Journal, move
 from dropzone.models import IndexOutcome, IndexRequest, Job, Outcome, Status
 from dropzone.release import Ending, Release
 from dropzone.rescuer import Rescued
+from dropzone.sessions.objects import PART_SIZE
 from dropzone.stage import Inbox, Stage
 from dropzone.store import Store
 from dropzone.text import display
@@ -64,7 +65,7 @@ class Pipeline:
         self._limits = limits
         self._stop = stop
         self._log = log.get("pipeline")
-        self.to_store = Inbox(journal, Status.CLAIMED, capacity)
+        self.to_store = Inbox(journal, Status.CLAIMED, capacity, large_bytes=PART_SIZE)
         self.to_index = Inbox(journal, Status.STORED, capacity)
         self.to_release = Inbox(journal, Status.INDEXED, capacity)
         self._indexing: dict[str, Job] = {}
@@ -83,6 +84,8 @@ class Pipeline:
         uploads: int,
     ) -> None:
         """Give the pipeline what needs the services; claiming goes on without them."""
+        # One thread at least is left to small files, where there are several.
+        self.to_store.large_at_once = max(1, uploads - 1)
         self._store = store
         self._executor = executor
         self._record_failure = record_failure

@@ -18,7 +18,20 @@ class Inbox:
     twice nor read back from the journal while somebody works on it.
     """
 
-    def __init__(self, journal: Journal, status: Status, capacity: int) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        status: Status,
+        capacity: int,
+        *,
+        large_bytes: float = float("inf"),
+    ) -> None:
+        """Files of ``large_bytes`` or more are handed out singly, and few at once."""
+        self._large_bytes = large_bytes
+        #: How many large files may be worked on, so that small ones find a thread.
+        self.large_at_once = 1
+        self._large: deque[Job] = deque()
+        self._large_out: set[str] = set()
         self._journal = journal
         self._status = status
         self._capacity = capacity
@@ -42,26 +55,38 @@ class Inbox:
                 self._overflowed = True
                 continue
             self._active.add(job.id)
-            self._queue.append(job)
+            is_large = job.size >= self._large_bytes
+            (self._large if is_large else self._queue).append(job)
         self._changed.notify_all()
 
     def take(self, most: int, stop: threading.Event) -> list[Job]:
         """Return one job or more; an empty list when the daemon stops."""
         while not stop.is_set():
             with self._changed:
-                if not self._queue and not self._can_refill:
+                jobs = self._pop(most)
+                if not jobs and not self._can_refill:
                     self._changed.wait(1.0)
-                if self._queue:
-                    count = min(most, len(self._queue))
-                    return [self._queue.popleft() for _ in range(count)]
+                    jobs = self._pop(most)
+                if jobs:
+                    return jobs
             self._refill()
         return []
+
+    def _pop(self, most: int) -> list[Job]:
+        if self._large and len(self._large_out) < self.large_at_once:
+            job = self._large.popleft()
+            self._large_out.add(job.id)
+            return [job]
+        return [self._queue.popleft() for _ in range(min(most, len(self._queue)))]
 
     def release(self, jobs: Iterable[Job]) -> None:
         """Count these jobs as done here: they moved on, or wait in the journal."""
         with self._changed:
             ids = [job.id for job in jobs]
             self._active.difference_update(ids)
+            if not self._large_out.isdisjoint(ids):
+                self._large_out.difference_update(ids)
+                self._changed.notify_all()
             if self._refilling.locked():
                 self._released.update(ids)
             if self._can_refill:
@@ -77,7 +102,7 @@ class Inbox:
         return bool(self._active) or self._overflowed
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return len(self._queue) + len(self._large)
 
     @property
     def _can_refill(self) -> bool:
