@@ -84,7 +84,7 @@ class Outage:
         wait_for(lambda: not self.zone.files("input"), "files are accepted meanwhile")
         # Long enough for a step that flaps to say so again.
         told = self.zone.report()
-        wait_for(lambda: self.zone.report() != told, "the next report", 5)
+        wait_for(lambda: self.zone.report() != told, "the next report")
         heal()
         return self.recover(service, before)
 

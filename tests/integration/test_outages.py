@@ -14,6 +14,8 @@ from dropzone.embedded import ServiceAddresses
 from outages import Outage, behind_proxies
 from servers import connect
 
+# A second or two on a quiet machine; the pauses grow to 30 s when nothing heals.
+_SOON = 15.0
 _XML = b"<Error><Code>%s</Code><Message>%s</Message></Error>"
 
 
@@ -41,29 +43,29 @@ def outage(running: Outage) -> Iterator[Outage]:
 
 def test_s3_that_is_refused(outage: Outage) -> None:
     outage.s3.refuse()
-    assert outage.endure("s3", "does not answer", outage.s3.heal) < 5
+    assert outage.endure("s3", "does not answer", outage.s3.heal) < _SOON
 
 
 def test_s3_that_answers_503(outage: Outage) -> None:
     body = _XML % (b"SlowDown", b"Please reduce your request rate.")
     outage.s3.answer("503 Slow Down", body)
-    assert outage.endure("s3", "SlowDown", outage.s3.heal) < 5
+    assert outage.endure("s3", "SlowDown", outage.s3.heal) < _SOON
 
 
 def test_s3_that_hangs(outage: Outage) -> None:
     outage.s3.freeze()
-    assert outage.endure("s3", "does not answer", outage.s3.heal) < 10
+    assert outage.endure("s3", "does not answer", outage.s3.heal) < _SOON
 
 
 def test_s3_credentials_that_expire_and_are_renewed(outage: Outage) -> None:
     body = _XML % (b"ExpiredToken", b"The provided token has expired.")
     outage.s3.answer("400 Bad Request", body)
-    assert outage.endure("s3", "ExpiredToken", outage.s3.heal) < 5
+    assert outage.endure("s3", "ExpiredToken", outage.s3.heal) < _SOON
 
 
 def test_s3_that_answers_with_a_wrong_checksum(outage: Outage) -> None:
     outage.s3.falsify(rb"(?i)(?<=etag: .)[0-9a-f]{32}|(?<=-sha256: )[0-9a-z+/]{43}=")
-    assert outage.endure("s3", "does not confirm", outage.s3.heal) < 5
+    assert outage.endure("s3", "does not confirm", outage.s3.heal) < _SOON
 
 
 def test_s3_that_is_slow_pauses_nothing(outage: Outage) -> None:
@@ -89,12 +91,12 @@ def test_an_s3_answer_that_is_lost(outage: Outage, deliver: bool) -> None:
 
 def test_postgres_that_is_refused(outage: Outage) -> None:
     outage.postgres.refuse()
-    assert outage.endure("postgres", "does not answer", outage.postgres.heal) < 5
+    assert outage.endure("postgres", "does not answer", outage.postgres.heal) < _SOON
 
 
 def test_postgres_that_hangs(outage: Outage) -> None:
     outage.postgres.freeze()
-    assert outage.endure("postgres", "does not answer", outage.postgres.heal) < 15
+    assert outage.endure("postgres", "does not answer", outage.postgres.heal) < _SOON
 
 
 @pytest.mark.parametrize("deliver", [True, False])
@@ -131,7 +133,7 @@ def test_a_standby_that_takes_no_writes(outage: Outage) -> None:
     def heal() -> None:
         switch("off")
 
-    assert outage.endure("postgres", "read-only", heal) < 5
+    assert outage.endure("postgres", "read-only", heal) < _SOON
 
 
 def test_more_than_one_fault_at_a_time(outage: Outage) -> None:
@@ -144,7 +146,7 @@ def test_more_than_one_fault_at_a_time(outage: Outage) -> None:
     outage.postgres.heal()
     begun = time.monotonic()
     outage.zone.wait_for_ends(outage.dropped.total())
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < _SOON
     wait_for(lambda: not outage.zone.report()["paused"], "nothing is paused")
     outage.check()
 
@@ -161,7 +163,7 @@ def test_postgres_that_has_no_connection_left(outage: Outage) -> None:
             connection.close()
 
     try:
-        assert outage.endure("postgres", "too many clients", heal) < 5
+        assert outage.endure("postgres", "too many clients", heal) < _SOON
     finally:
         heal()
 
@@ -185,5 +187,5 @@ def test_s3_keys_in_a_file_that_are_wrong_and_put_right(
             del outage.zone.environment[name]
         daemon = outage.zone.start()
         right = services.s3_secret_key
-        assert outage.endure("s3", "refuses", lambda: write(right)) < 10
+        assert outage.endure("s3", "refuses", lambda: write(right)) < _SOON
         outage.zone.stop(daemon)
