@@ -60,8 +60,8 @@ class Receipts:
         """Where the next receipt goes; valid after ``recover``."""
         return self._end
 
-    def recover(self, known: Position) -> list[dict[str, Any]]:
-        """Return the receipts behind ``known``, and make ready to append.
+    def recover(self, known: Position) -> Iterator[dict[str, Any]]:
+        """Yield the receipts behind ``known``; at the end all is ready to append.
 
         A torn last line is cut off: its append never returned, so nobody relied on it.
 
@@ -70,10 +70,9 @@ class Receipts:
 
         """
         self._check_length(known)
-        found: list[dict[str, Any]] = []
         position = known
         for receipt, position in stream(self._directory, known):  # noqa: B007 the last
-            found.append(receipt)
+            yield receipt
         newest = max((path.name for path in _files(self._directory)), default="")
         if newest > position.file:
             # Its first line was torn, so nothing in it counts.
@@ -83,7 +82,6 @@ class Receipts:
             self._open(position.file)
             self._cut()
         self._recovered = True
-        return found
 
     def append(self, receipts: Sequence[Mapping[str, Any]], month: str) -> Position:
         """Write receipts durably and return the new end. ``month`` is YYYY-MM.

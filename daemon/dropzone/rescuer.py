@@ -6,9 +6,10 @@ The journal adds how far the job had come, the receipts whether it was ending.
 
 import dataclasses
 import datetime as dt
+import itertools
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,22 +90,26 @@ class Rescuer:
         return rescued
 
     def _take_receipts(
-        self, receipts: list[dict[str, Any]], work: Mapping[str, list[bytes]]
+        self, receipts: Iterator[dict[str, Any]], work: Mapping[str, list[bytes]]
     ) -> None:
         interrupted: list[dict[str, Any]] = []
-        lost: list[Job] = []
-        for receipt in receipts:
-            job = self._journal.get(receipt["job"])
-            if job is None:
-                # The journal was lost or is an old copy; the receipt tells the rest.
-                job = _from_receipt(receipt, moved=not work.get(receipt["job"]))
-                lost.append(job)
-            if job.status not in ENDED:
-                interrupted.append(receipt)
-        for start in range(0, len(lost), _RESTORED_TOGETHER):
-            self._journal.restore(lost[start : start + _RESTORED_TOGETHER])
+        taken = 0
+        # Page by page: after the loss of the journal they are all there ever were.
+        while page := list(itertools.islice(receipts, _RESTORED_TOGETHER)):
+            lost: list[Job] = []
+            for receipt in page:
+                job = self._journal.get(receipt["job"])
+                if job is None:
+                    # The journal was lost or is an old copy; the receipt tells all.
+                    job = _from_receipt(receipt, moved=not work.get(receipt["job"]))
+                    lost.append(job)
+                if job.status not in ENDED:
+                    interrupted.append(receipt)
+            if lost:
+                self._journal.restore(lost)
+            taken += len(page)
         self._release.recover(interrupted)
-        if receipts and not interrupted:
+        if taken and not interrupted:
             self._journal.mark("receipts", self._receipts.end.dump())
 
     def _rescue_folder(

@@ -26,7 +26,7 @@ def opened(directory):
     def open_them(known=START):
         receipts = Receipts(directory)
         made.append(receipts)
-        return receipts, receipts.recover(known)
+        return receipts, list(receipts.recover(known))
 
     yield open_them
     for receipts in made:
@@ -96,7 +96,7 @@ def test_a_clock_set_back_a_month_writes_on_in_the_later_file(opened, directory)
 def test_a_torn_last_line_is_cut_wherever_it_tore(tmp_path_factory, data):
     directory = tmp_path_factory.mktemp("receipts")
     receipts = Receipts(directory)
-    receipts.recover(START)
+    list(receipts.recover(START))
     kept = receipts.append([ONE], "2026-01").offset
     whole = receipts.append([TWO], "2026-01").offset
     receipts.close()
@@ -192,7 +192,7 @@ def test_an_append_that_fails_half_way_leaves_no_part_of_a_line(directory):
         from dropzone.receipts import Position, Receipts
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         receipts = Receipts(Path(sys.argv[1]))
-        receipts.recover(Position.load(None))
+        list(receipts.recover(Position.load(None)))
         end = receipts.append([{"job": "1"}], "2026-01")
         hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
         # Room for one more line and a half.
