@@ -15,7 +15,7 @@ from dropzone.executor.turns import Turns
 from dropzone.gate import Gate, Preparation
 from dropzone.index import Indexer
 from dropzone.intake import Intake
-from dropzone.journal import Journal
+from dropzone.journal_opening import open_journal
 from dropzone.pipeline import Gates, Pipeline
 from dropzone.readiness import Rules
 from dropzone.receipts import Receipts
@@ -71,7 +71,7 @@ class ZoneService:
         """
         self.folders.open()
         state = self.zone.path / "state"
-        self.journal = Journal(state / "journal.sqlite")
+        self.journal = open_journal(state / "journal.sqlite")
         self._receipts = Receipts(state / "receipts")
         mlflow, limits = self._settings.mlflow, self._settings.limits
         self._batches = Batches(

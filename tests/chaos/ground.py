@@ -5,6 +5,8 @@ start of a daemon and of MLflow is most of what a single recovery costs.
 """
 
 import json
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +18,7 @@ from dropzone.embedded import ServiceAddresses
 from samples import pdf, word
 
 #: A full settling of many zones at once, on a busy machine.
-SETTLE_SECONDS = 240.0
+SETTLE_SECONDS = 120.0
 
 _RUN_ONCE = (sys.executable, "-m", "dropzone", "run", "--once")
 
@@ -45,17 +47,23 @@ class Ground:
         self,
         base: Path,
         services: ServiceAddresses,
+        store: Path | None = None,
         settings: Mapping[str, str] | None = None,
     ) -> None:
+        """``store`` is an empty tracking store to begin with: making one is slow."""
         self.base = base
+        #: What a crash may come before: calls that change something below here.
+        self.watched = base / "watched"
+        self.watched.mkdir(parents=True)
+        if store is not None:
+            shutil.copy(store, self.watched / "mlflow.db")
         self.services = services
-        self.store_uri = f"sqlite:///{base / 'mlflow.db'}"
+        self.store_uri = f"sqlite:///{self.watched / 'mlflow.db'}"
         settled = zone_on(base / "all", services)
         self.environment = {
             **settled.environment,
             "MLFLOW_TRACKING_URI": self.store_uri,
-            "MLFLOW_ARTIFACT_ROOT": (base / "artifacts").as_uri(),
-            "DROPZONE__MLFLOW__ARTIFACT_ROOT": (base / "artifacts").as_uri(),
+            "DROPZONE__MLFLOW__ARTIFACT_ROOT": (self.watched / "artifacts").as_uri(),
             "DROPZONE__MLFLOW__BATCH_SECONDS": "0.1",
             "DROPZONE__EXECUTOR__PROCESSES": "1",
             **(settings or {}),
@@ -66,7 +74,7 @@ class Ground:
 
     def patch(self, name: str, root: Path | None = None) -> Patch:
         """Return a new zone; ``root`` is its folder where that is not to be ours."""
-        root = root or self.base / name / "drop_zones"
+        root = root or self.watched / name / "drop_zones"
         environment = {**self.environment, "DROPZONE__ZONES": _zones([(name, root)])}
         patch = Patch(name, ZoneOfTest(root.parent, environment), root)
         self.patches.append(patch)
@@ -83,7 +91,7 @@ class Ground:
     ) -> Run:
         """Run one daemon over one zone until its end, or until the given call."""
         supervisor = Supervisor(
-            self.base, stop_at=stop_at, before=before, answers=answers
+            self.watched, stop_at=stop_at, before=before, answers=answers
         )
         return supervisor.run(
             _RUN_ONCE,
@@ -94,15 +102,18 @@ class Ground:
 
     def settle(
         self, patches: Sequence[Patch], extra: Mapping[str, str] | None = None
-    ) -> int:
-        """Let one daemon finish these zones; return its exit code."""
+    ) -> None:
+        """Let one daemon finish these zones; 1 says that some file failed."""
         named = [(patch.name, patch.root) for patch in patches]
         environment = {**self.environment, "DROPZONE__ZONES": _zones(named)}
         together = ZoneOfTest(self.base / "all", {**environment, **(extra or {})})
         try:
-            return together.start("--once").wait(SETTLE_SECONDS)
+            code = together.start("--once").wait(SETTLE_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise AssertionError(f"nothing settles: {self.log()[-4000:]}") from error
         finally:
             together.close()
+        assert code in {0, 1}, self.log()[-4000:]
 
     def log(self) -> str:
         return (self.base / "all" / "daemon.log").read_text(errors="replace")

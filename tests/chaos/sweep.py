@@ -89,9 +89,10 @@ def _settle(
     swept: Swept,
     extra: Mapping[str, str] | None,
 ) -> None:
-    code = ground.settle(patches, extra)
-    if code not in {0, 1} or "not finished" in ground.log():
-        swept.broken.setdefault(0, []).append(f"the daemon settles with code {code}")
+    try:
+        ground.settle(patches, extra)
+    except AssertionError as error:
+        swept.broken.setdefault(0, []).append(str(error)[-500:])
     before = picture(ground, patches)
     ground.settle(patches, extra)
     if picture(ground, patches) != before:

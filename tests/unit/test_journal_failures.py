@@ -96,7 +96,7 @@ def test_a_damaged_journal_is_told_with_the_way_out(path, create):
     path.write_bytes(b"no database, " * 1000)
     with pytest.raises(ZoneError, match="damaged") as caught:
         Journal(path, create=create)
-    assert "move" in caught.value.hint
+    assert "makes the journal again" in caught.value.hint
 
 
 def test_a_journal_that_is_not_there_is_not_made_by_readers(path):

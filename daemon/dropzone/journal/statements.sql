@@ -151,3 +151,6 @@ ON CONFLICT (name) DO UPDATE SET value = excluded.value
 
 -- name: marks
 SELECT name, value FROM marks
+
+-- name: check
+PRAGMA quick_check(1)

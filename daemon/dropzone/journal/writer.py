@@ -20,6 +20,10 @@ class JobConflict(DropzoneError):
     """Somebody else changed the record since it was read: read it again."""
 
 
+class JournalDamaged(ZoneError):
+    """SQLite cannot read the journal: the next start makes it again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Statement:
     """One statement; ``must_match`` makes touching no row a JobConflict."""
@@ -53,7 +57,8 @@ class Writer:
         Raises:
             JobConflict: a ``must_match`` statement touched no row.
             ServiceUnavailable: the disk does not take it (``disk``).
-            ZoneError: the journal is damaged, or closed.
+            JournalDamaged: SQLite cannot read it.
+            ZoneError: it is closed.
 
         """
         unit = _Unit(statements)
@@ -127,16 +132,20 @@ class Writer:
 
 def translated(error: Exception) -> Exception:
     """Return the error as one of ours, if it is SQLite's word on disk or file."""
+    if not isinstance(error, sqlite3.DatabaseError):
+        return error
+    code = getattr(error, "sqlite_errorcode", None)
+    # SQLITE_ERROR is also what a file with an overwritten header or schema gives.
+    if type(error) is sqlite3.DatabaseError or code == sqlite3.SQLITE_ERROR:
+        return JournalDamaged(
+            f"The journal is damaged: {error}.",
+            hint="Start the daemon again: it makes the journal again from the receipts "
+            "and the work folders, and keeps the damaged one beside it.",
+        )
     if isinstance(error, sqlite3.OperationalError):
         return ServiceUnavailable(
             "disk",
             f"The journal cannot be written: {error}.",
             hint="Free space on the zone's disk, or mend its rights.",
-        )
-    if type(error) is sqlite3.DatabaseError:
-        return ZoneError(
-            f"The journal is damaged: {error}.",
-            hint="Stop the daemon and move state/journal.sqlite* away: the next start "
-            "makes it again from the receipts and the work folders.",
         )
     return error
