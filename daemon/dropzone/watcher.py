@@ -215,11 +215,12 @@ class Watcher:
             self._events.restart()
         # Before the walk: what comes after it must be told.
         self._events.tend()
-        seen: set[bytes] = set()
+        # Only of what waits already: a million files that are taken leave no trace.
+        unseen_yet = set(self._waiting)
         self._refused.clear()
-        self._consider_all(self._folders.walk(self._filter.ignores), seen)
-        for path in self._waiting.keys() - seen:
-            del self._waiting[path]
+        self._consider_all(self._folders.walk(self._filter.ignores), unseen_yet)
+        for path in unseen_yet:
+            self._waiting.pop(path, None)
         self._record((), self._findings.keys() - self._refused)
         self.scan_seconds = time.monotonic() - begun - self._elsewhere
         pause = self._timing.scan if self._events.complete else self._timing.poll
@@ -247,7 +248,7 @@ class Watcher:
     def _consider_all(
         self,
         entries: Iterable[Entry | Unreadable],
-        seen: set[bytes] | None = None,
+        unseen_yet: set[bytes] | None = None,
     ) -> None:
         def ready() -> Iterable[Entry | Finding | None]:
             for entry in entries:
@@ -257,8 +258,8 @@ class Watcher:
                     result: Entry | Finding | None = unseen(entry)
                 else:
                     result = self._consider(entry)
-                    if seen is not None:
-                        seen.add(entry.path)
+                    if unseen_yet is not None:
+                        unseen_yet.discard(entry.path)
                 yield result
 
         self._claim_ready(ready())
