@@ -2,25 +2,28 @@
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from chaos.ground import Ground, Patch, files_of
-from chaos.invariants import Found, check, picture
-from chaos.supervisor import KILLED, Call, Run
+from chaos.invariants import check, picture
+from chaos.supervisor import KILLED, Call, Run, StopAt
 
 #: Zones that one daemon settles at once.
 _TOGETHER = 32
 _AT_ONCE = 2
+#: How much later than the first crash the second one may come, in calls.
+_LATER = 60
 
 
 @dataclass
 class Swept:
-    """What a sweep did, and what it found, by the call before which it crashed."""
+    """What a sweep did, and what it found, by the zone that was crashed."""
 
-    runs: dict[int, Run] = field(default_factory=dict)
-    broken: dict[int, list[str]] = field(default_factory=dict)
+    runs: dict[str, Run] = field(default_factory=dict)
+    broken: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     seconds: float = 0.0
 
     @property
@@ -30,55 +33,60 @@ class Swept:
     @property
     def names(self) -> set[str]:
         """Return the system calls that a crash came before."""
-        return {run.calls[-1].name for run in self.runs.values() if run.code == KILLED}
+        killed = [run for run in self.runs.values() if run.code == KILLED]
+        return {run.calls[-1].name for run in killed}
 
     def __str__(self) -> str:
         told = [f"{self.crashes} crashes in {self.seconds:.0f} s"]
-        for number, what in sorted(self.broken.items()):
-            calls = self.runs[number].calls if number in self.runs else []
-            where = f"before call {number}, {calls[-1]}" if calls else "anywhere"
-            told += [f"  {where}: {sentence}" for sentence in what]
+        for name, what in sorted(self.broken.items()):
+            calls = self.runs[name].calls if name in self.runs else []
+            where = f"{name}, before {calls[-1]}" if calls else name
+            told += [f"  {where}: {sentence[:300]}" for sentence in what]
         return "\n".join(told)
 
 
+def at(numbers: Iterable[int]) -> dict[str, StopAt]:
+    """Return the points that are just before the calls of these numbers."""
+    return {f"at{number}": number for number in numbers}
+
+
 def learn(ground: Ground) -> list[Call]:
-    """Return the calls of a run that nothing stops; make the stores on the way."""
-    for name in ("stores", "learned"):
-        patch = ground.patch(name)
-        patch.drop(files_of(name))
-        run = ground.crash(patch, None)
-    return run.calls
+    """Return the calls of a run that nothing stops."""
+    patch = ground.patch("learned")
+    patch.drop(files_of(patch.name))
+    return ground.crash(patch, None).calls
 
 
 def sweep(
     ground: Ground,
-    points: Sequence[int],
+    points: Mapping[str, StopAt],
     *,
     extra: Mapping[str, str] | None = None,
     files: Callable[[str], Mapping[str, bytes]] = files_of,
     again: random.Random | None = None,
     answers: bool = False,
 ) -> Swept:
-    """Crash before each of these calls, settle, check; ``again``: crash that too."""
+    """Crash at each of these points, settle, check; ``again``: crash that too."""
     swept = Swept()
     begun = time.monotonic()
 
-    def crash(number: int) -> None:
-        patch = ground.patch(f"at{number}")
-        patch.drop(files(patch.name))
-        run = ground.crash(patch, number, extra=extra, answers=answers)
-        swept.runs[number] = run
+    def crash(name: str) -> None:
+        patch = ground.patch(name)
+        patch.drop(files(name))
+        run = ground.crash(patch, points[name], extra=extra, answers=answers)
+        swept.runs[name] = run
         if again is not None:
             # The daemon that recovers dies as well, somewhere.
-            ground.crash(patch, again.randrange(1, number + 60), extra=extra)
+            later = again.randrange(1, len(run.calls) + _LATER)
+            ground.crash(patch, later, extra=extra)
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for _ in pool.map(crash, points):
             pass
     for start in range(0, len(ground.patches), _TOGETHER):
-        part = ground.patches[start : start + _TOGETHER]
-        _settle(ground, part, swept, extra)
-    _judge(check(ground, ground.patches), swept)
+        _settle(ground, ground.patches[start : start + _TOGETHER], swept, extra)
+    for zone, told in check(ground, ground.patches).by_zone.items():
+        swept.broken[zone].extend(told)
     swept.seconds = time.monotonic() - begun
     return swept
 
@@ -91,15 +99,10 @@ def _settle(
 ) -> None:
     try:
         ground.settle(patches, extra)
+        before = picture(ground, patches)
+        ground.settle(patches, extra)
     except AssertionError as error:
-        swept.broken.setdefault(0, []).append(str(error)[-500:])
-    before = picture(ground, patches)
-    ground.settle(patches, extra)
+        swept.broken["all"].append(str(error)[-500:])
+        return
     if picture(ground, patches) != before:
-        swept.broken.setdefault(0, []).append("a further start changes something")
-
-
-def _judge(found: Found, swept: Swept) -> None:
-    for zone, told in found.by_zone.items():
-        number = int(zone.removeprefix("at")) if zone.startswith("at") else 0
-        swept.broken.setdefault(number, []).extend(told)
+        swept.broken["all"].append("a further start changes something")

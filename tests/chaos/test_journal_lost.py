@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from chaos import moments
 from chaos.effort import Effort
 from chaos.ground import Ground, Patch, files_of
 from chaos.invariants import check, picture
-from chaos.supervisor import SUPPORTED, Call
+from chaos.supervisor import SUPPORTED
 
 pytestmark = [
     pytest.mark.skipif(not SUPPORTED, reason="needs seccomp on x86_64"),
@@ -71,22 +72,10 @@ _DAMAGES: list[Callable[[Patch, random.Random], None]] = [
 ]
 
 
-def _first_receipt(call: Call) -> bool:
-    return call.name == "write" and call.paths[0].endswith(".jsonl")
-
-
-def _first_release(call: Call) -> bool:
-    return call.name == "renameat2" and "/processed/" in call.paths[1]
-
-
-def _first_commit(call: Call) -> bool:
-    return b"COPY dropzone.embeddings" in call.sent
-
-
 _MOMENTS = {
-    "commit": _first_commit,
-    "receipt": _first_receipt,
-    "release": _first_release,
+    "commit": moments.vectors,
+    "receipt": moments.receipt,
+    "release": moments.release,
     "end": None,
 }
 
