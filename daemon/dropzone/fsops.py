@@ -183,3 +183,9 @@ def sync_volume(fd: int) -> None:
     if _libc.syncfs(fd) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+
+
+def sync_directory(path: str | os.PathLike[str]) -> None:
+    """Make durable which names a directory holds."""
+    with opened(os.open(path, DIRECTORY)) as fd:
+        os.fsync(fd)

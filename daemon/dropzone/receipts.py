@@ -45,6 +45,8 @@ class Receipts:
         self._directory = directory
         directory.mkdir(mode=0o750, parents=True, exist_ok=True)
         self._directory_fd = os.open(directory, fsops.DIRECTORY)
+        # Its name must outlive a power cut as its receipts do.
+        fsops.sync_directory(directory.parent)
         self._fd: int | None = None
         self._end = Position("", 0, GENESIS)
         self._recovered = False

@@ -36,6 +36,7 @@ from mlflow.entities import Metric, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException
 
+from dropzone import fsops
 from dropzone.errors import ConfigurationError, DropzoneError, ServiceUnavailable
 from dropzone.retry import Retry
 from dropzone.sessions.health import Health, measure
@@ -367,6 +368,8 @@ def _artifact_root(settings: MlflowSettings) -> str | None:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
+    # The journal relies on the runs in there, also after a power cut.
+    fsops.sync_directory(path.parent.parent)
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
