@@ -102,7 +102,7 @@ class AwsCredentials:
         found = session.get_credentials()
         if found is None:
             return "none found"
-        return _CHAIN.get(found.method, found.method)
+        return _CHAIN.get(found.method, str(found.method))
 
 
 def _plain(secret: SecretStr | None) -> str | None:
