@@ -1,6 +1,7 @@
 # make run    install into .venv, start the services and the daemon over drop_zones/
 # make test   install what the tests need, and run all of them
 # make check  lint, types, import contracts
+# make chaos  stop the daemon before every one of its system calls; long; SEED=1 repeats
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +14,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install \
 	--constraint constraints.txt
 
-.PHONY: run test check format lock clean
+.PHONY: run test check chaos format lock clean
 
 run: $(VENV)/.installed
 	@exec $(BIN)/dropzone run
@@ -26,6 +27,9 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+chaos: $(VENV)/.installed-dev
+	@CHAOS=full CHAOS_SEED=$(SEED) $(BIN)/python -m pytest -rP tests/chaos
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
