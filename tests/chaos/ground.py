@@ -66,6 +66,8 @@ class Ground:
             "DROPZONE__MLFLOW__ARTIFACT_ROOT": (self.watched / "artifacts").as_uri(),
             "DROPZONE__MLFLOW__BATCH_SECONDS": "0.1",
             "DROPZONE__EXECUTOR__PROCESSES": "1",
+            # Some zones are on file systems of a few megabytes.
+            "DROPZONE__LIMITS__FREE_MEGABYTES": "0",
             **(settings or {}),
         }
         self.bucket = self.environment["DROPZONE_BUCKET"]

@@ -3,9 +3,11 @@
 import ctypes
 import fcntl
 import os
+import select
 import shutil
 import struct
 import subprocess
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -67,7 +69,15 @@ class Image:
         _run("mount", "-t", self._kind, "-o", options, str(self._file), str(self.at))
 
     def unmount(self) -> None:
-        _run("umount", str(self.at))
+        # A process that was killed still has to close its files.
+        until = time.monotonic() + 10
+        while True:
+            try:
+                return _run("umount", str(self.at))
+            except OSError:
+                if time.monotonic() > until:
+                    raise
+                select.select([], [], [], 0.01)
 
     def cut(self) -> None:
         """Cut the power: what is not on the disk by now is lost."""

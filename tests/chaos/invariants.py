@@ -47,13 +47,13 @@ class Found:
         )
 
 
-def check(ground: Ground, patches: Sequence[Patch]) -> Found:
-    """Check settled zones; the ground holds nothing of any other zone."""
+def check(ground: Ground, patches: Sequence[Patch], *, whole: bool = True) -> Found:
+    """Check settled zones; ``whole``: the ground holds nothing of any other zone."""
     found = Found()
     objects = _objects(ground.services, ground.bucket)
     rows = _Rows(ground.database)
     runs = _Runs(ground.store_uri)
-    runs.check(found, {patch.name for patch in patches})
+    runs.check(found, {patch.name for patch in ground.patches})
     named: set[str] = set()
     for patch in patches:
         receipts = _receipts(found, patch)
@@ -70,8 +70,17 @@ def check(ground: Ground, patches: Sequence[Patch]) -> Found:
         )
         named |= {receipt["s3_key"] for receipt in receipts if receipt["s3_key"]}
     orphans = set(objects) - named
-    found.expect("all", not orphans, f"objects that no receipt names: {orphans}")
+    if whole:
+        found.expect("all", not orphans, f"objects that no receipt names: {orphans}")
     return found
+
+
+def effects_of(ground: Ground, patch: Patch) -> set[str]:
+    """Return the SHA-256 of all that a zone has told S3 or Postgres of."""
+    stored = set(_objects(ground.services, ground.bucket).values())
+    rows = _Rows(ground.database)
+    told = {row["sha256"] for row in rows.documents + rows.deliveries}
+    return (stored | told) & set(patch.dropped.values())
 
 
 def picture(ground: Ground, patches: Sequence[Patch]) -> str:
