@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,18 +31,29 @@ class Patch:
     name: str
     zone: ZoneOfTest
     root: Path
-    #: SHA-256 by path below ``input/``, as dropped.
-    dropped: dict[str, str] = field(default_factory=dict)
+    #: How often which path below ``input/`` was dropped with which SHA-256.
+    dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def drop(self, files: Mapping[str, bytes]) -> None:
         """Drop files below a folder of the zone's own: no two share a collection."""
         for name, content in files.items():
             path = f"{self.name}/{name}"
-            self.dropped[path] = self.zone.drop(path, content)
+            self.dropped[path, self.zone.drop(path, content)] += 1
 
 
-class Ground:
-    """Makes zones, runs daemons over them, and knows where everything is kept."""
+@dataclass
+class Places:
+    """Where everything is kept that zones were promised."""
+
+    services: ServiceAddresses
+    database: str
+    bucket: str
+    store_uri: str
+    patches: list[Patch] = field(default_factory=list)
+
+
+class Ground(Places):
+    """Makes zones on servers of their own, and runs daemons over them."""
 
     def __init__(
         self,
@@ -57,12 +69,14 @@ class Ground:
         self.watched.mkdir(parents=True)
         if store is not None:
             shutil.copy(store, self.watched / "mlflow.db")
-        self.services = services
-        self.store_uri = f"sqlite:///{self.watched / 'mlflow.db'}"
-        settled = zone_on(base / "all", services)
+        store_uri = f"sqlite:///{self.watched / 'mlflow.db'}"
+        fresh = zone_on(base / "all", services).environment
+        super().__init__(
+            services, fresh["DATABASE_URL"], fresh["DROPZONE_BUCKET"], store_uri
+        )
         self.environment = {
-            **settled.environment,
-            "MLFLOW_TRACKING_URI": self.store_uri,
+            **fresh,
+            "MLFLOW_TRACKING_URI": store_uri,
             "DROPZONE__MLFLOW__ARTIFACT_ROOT": (self.watched / "artifacts").as_uri(),
             "DROPZONE__MLFLOW__BATCH_SECONDS": "0.1",
             "DROPZONE__EXECUTOR__PROCESSES": "1",
@@ -70,9 +84,6 @@ class Ground:
             "DROPZONE__LIMITS__FREE_MEGABYTES": "0",
             **(settings or {}),
         }
-        self.bucket = self.environment["DROPZONE_BUCKET"]
-        self.database = self.environment["DATABASE_URL"]
-        self.patches: list[Patch] = []
 
     def patch(self, name: str, root: Path | None = None) -> Patch:
         """Return a new zone; ``root`` is its folder where that is not to be ours."""

@@ -15,7 +15,7 @@ from urllib.parse import unquote, unquote_to_bytes, urlsplit
 import psycopg  # noqa: TID251 a client of the test's own
 from psycopg.rows import dict_row  # noqa: TID251
 
-from chaos.ground import Ground, Patch
+from chaos.ground import Patch, Places
 from chaos.tracking import all_runs
 from daemons import ZoneOfTest
 from dropzone.embedded import ServiceAddresses
@@ -41,19 +41,19 @@ class Found:
     def __bool__(self) -> bool:
         return bool(self.by_zone)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return "\n".join(
             f"{zone}: {what}" for zone, told in self.by_zone.items() for what in told
         )
 
 
-def check(ground: Ground, patches: Sequence[Patch], *, whole: bool = True) -> Found:
-    """Check settled zones; ``whole``: the ground holds nothing of any other zone."""
+def check(places: Places, patches: Sequence[Patch], *, whole: bool = True) -> Found:
+    """Check settled zones; ``whole``: the places hold nothing of any other zone."""
     found = Found()
-    objects = _objects(ground.services, ground.bucket)
-    rows = _Rows(ground.database)
-    runs = _Runs(ground.store_uri)
-    runs.check(found, {patch.name for patch in ground.patches})
+    objects = _objects(places.services, places.bucket)
+    rows = _Rows(places.database)
+    runs = _Runs(places.store_uri)
+    runs.check(found, {patch.name for patch in places.patches})
     named: set[str] = set()
     for patch in patches:
         receipts = _receipts(found, patch)
@@ -75,24 +75,24 @@ def check(ground: Ground, patches: Sequence[Patch], *, whole: bool = True) -> Fo
     return found
 
 
-def effects_of(ground: Ground, patch: Patch) -> set[str]:
+def effects_of(places: Places, patch: Patch) -> set[str]:
     """Return the SHA-256 of all that a zone has told S3 or Postgres of."""
-    stored = set(_objects(ground.services, ground.bucket).values())
-    rows = _Rows(ground.database)
+    stored = set(_objects(places.services, places.bucket).values())
+    rows = _Rows(places.database)
     told = {row["sha256"] for row in rows.documents + rows.deliveries}
-    return (stored | told) & set(patch.dropped.values())
+    return (stored | told) & {sha256 for _, sha256 in patch.dropped}
 
 
-def picture(ground: Ground, patches: Sequence[Patch]) -> str:
+def picture(places: Places, patches: Sequence[Patch]) -> str:
     """Return all that a further start must not change."""
     seen: list[Any] = []
     for patch in patches:
         zone = patch.zone
         seen += [patch.name, sorted(zone.files("processed").items())]
         seen += [sorted(zone.files("failed").items()), zone.receipts()]
-    seen.append(sorted(_objects(ground.services, ground.bucket).items()))
-    seen.append(_Rows(ground.database).everything())
-    seen.append(sorted(_Runs(ground.store_uri).ids))
+    seen.append(sorted(_objects(places.services, places.bucket).items()))
+    seen.append(_Rows(places.database).everything())
+    seen.append(sorted(_Runs(places.store_uri).ids))
     return repr(seen)
 
 
@@ -105,7 +105,9 @@ def _check_folders(
     zone, name = patch.zone, patch.name
     ends = {area: zone.files(area) for area in ("processed", "failed")}
     payload = Counter(sha for area in ends.values() for sha in area.values())
-    dropped = Counter(patch.dropped.values())
+    dropped: Counter[str] = Counter()
+    for (_, sha256), times in patch.dropped.items():
+        dropped[sha256] += times
     found.expect(
         name,
         payload == dropped,
@@ -131,8 +133,8 @@ def _check_place(
 ) -> None:
     path, place = unquote(receipt["path"]), unquote_to_bytes(receipt["place"])
     there = ends.get(receipt["area"], {}).get(place)
-    dropped = patch.dropped.get(path)
-    found.expect(patch.name, dropped is not None, f"nobody dropped {path!r}")
+    known = (path, there) in patch.dropped
+    found.expect(patch.name, known, f"nobody dropped {path!r} as it is now")
     found.expect(
         patch.name,
         there is not None and there == (receipt["sha256"] or there),
@@ -156,11 +158,13 @@ def _receipts(found: Found, patch: Patch) -> list[dict[str, Any]]:
         found.expect(patch.name, receipt["chain"] == chain, "the receipts' chain broke")
         receipts.append(receipt)
     paths = Counter(unquote(receipt["path"]) for receipt in receipts)
+    dropped: Counter[str] = Counter()
+    for (path, _), times in patch.dropped.items():
+        dropped[path] += times
     found.expect(
         patch.name,
-        paths == Counter(patch.dropped.keys()),
-        f"no receipt: {_few(Counter(patch.dropped.keys()) - paths)}, "
-        f"too many: {_few(paths - Counter(patch.dropped.keys()))}",
+        paths == dropped,
+        f"no receipt: {_few(dropped - paths)}, too many: {_few(paths - dropped)}",
     )
     jobs = {receipt["job"] for receipt in receipts}
     found.expect(patch.name, len(jobs) == len(receipts), "a job has two receipts")
@@ -196,16 +200,17 @@ def _check_objects(
     receipts: Sequence[Mapping[str, Any]],
     objects: Mapping[str, str],
 ) -> None:
-    keys: dict[str, set[str]] = defaultdict(set)
+    keys: dict[tuple[str, str], set[str]] = defaultdict(set)
     for receipt in receipts:
         if receipt["s3_key"]:
-            keys[receipt["sha256"]].add(receipt["s3_key"])
+            content = receipt["collection"], receipt["sha256"]
+            keys[content].add(receipt["s3_key"])
             found.expect(
                 patch.name,
                 objects.get(receipt["s3_key"]) == receipt["sha256"],
                 f"object {receipt['s3_key']} is missing or has other bytes",
             )
-    for sha256, stored in keys.items():
+    for (_, sha256), stored in keys.items():
         found.expect(patch.name, len(stored) == 1, f"{sha256} is stored {len(stored)}x")
 
 

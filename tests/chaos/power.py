@@ -123,17 +123,16 @@ class _Cut:
         found = Found()
         left = dict(_contents(self._patch))
         told_of = effects_of(self._ground, self._patch)
-        for path, sha256 in list(self._patch.dropped.items()):
+        for path, sha256 in list(self._patch.dropped):
             there = [sha for place, sha in left.items() if place.endswith(f"/{path}")]
             if sha256 in there:
                 continue
             name = self._patch.name
             found.expect(name, sha256 not in told_of, f"{path}: S3 has it, we do not")
             found.expect(name, not self._synced, f"{path} is gone, and was synced")
+            del self._patch.dropped[path, sha256]
             if there:
-                self._patch.dropped[path] = there[0]
-            else:
-                del self._patch.dropped[path]
+                self._patch.dropped[path, there[0]] += 1
         return found
 
 
