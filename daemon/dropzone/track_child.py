@@ -1,7 +1,7 @@
 """The child process of the track step: reads batches from stdin, logs them in MLflow.
 
-Each line in is a JSON request, each line out its answer. It ends at the end of input,
-so never later than the daemon, and when nothing has come for a while.
+Each line in is a JSON request, each line out its answer. It ends with the daemon,
+whatever it is doing, and when nothing has come for a while.
 """
 
 import json
@@ -9,6 +9,7 @@ import os
 import select
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ def main() -> int:
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     log.configure(level="warning")
+    threading.Thread(target=_end_with_daemon, daemon=True).start()
     session: MlflowSession | None = None
     # One request at a time is under way, so nothing waits in Python's buffer unseen.
     while _waits(_IDLE_SECONDS) and (line := sys.stdin.buffer.readline()):
@@ -42,6 +44,19 @@ def main() -> int:
 def _open(settings: dict[str, Any]) -> MlflowSession:
     directory = Path(settings.pop("directory"))
     return MlflowSession(MlflowSettings(directory, **settings))
+
+
+def _end_with_daemon() -> None:
+    """End at once when the daemon is gone, also in the middle of a run.
+
+    The next daemon logs the same batch: beside one that still goes on, it would not
+    find the run that is just being made.
+    """
+    poll = select.poll()
+    # Asked for nothing, it still tells that the other end of the pipe is closed.
+    poll.register(sys.stdin.buffer, 0)
+    poll.poll()
+    os._exit(1)
 
 
 def _waits(seconds: float) -> bool:
