@@ -172,7 +172,7 @@ def test_a_broken_file_fails_with_its_reason_and_can_come_back(
     locked = samples.encrypted_pdf()
     dropped = Counter([zone.drop("papers/locked.pdf", locked)])
     daemon = zone.start()
-    wait_for(zone.receipts, "the file fails")
+    zone.wait_for_ends(1)
     reason = wait_for(
         lambda: list((zone.root / "failed").rglob("*.error.json")), "the reason"
     )[0]
@@ -181,7 +181,7 @@ def test_a_broken_file_fails_with_its_reason_and_can_come_back(
     check_invariants(zone, services, dropped)
 
     os.rename(zone.root / "failed/papers/locked.pdf", zone.input / "again.pdf")
-    wait_for(lambda: len(zone.receipts()) == 2, "it fails again")
+    zone.wait_for_ends(2)
     wait_for(lambda: b"again.pdf" in zone.files("failed"), "it lies in failed/")
     assert not reason.exists()
     with zone.journal() as journal:
