@@ -27,7 +27,7 @@ class Effort:
         return cls(
             full,
             seed,
-            files=int(_asked("FILES", 5000 if full else 150)),
+            files=int(_asked("FILES", 5000 if full else 120)),
             kills=int(_asked("KILLS", 200 if full else 10)),
             seconds=float(_asked("SECONDS", 1800 if full else 60)),
         )

@@ -16,8 +16,8 @@ pytestmark = [
     pytest.mark.skipif(not SUPPORTED, reason="needs seccomp on x86_64"),
     pytest.mark.timeout(1800),
 ]
-_STRIDE = 24
-_STRIDE_OF_ANSWERS = 60
+_STRIDE = 40
+_STRIDE_OF_ANSWERS = 160
 _STRIDE_OF_BUGS = 3
 _BUGS = Path(__file__).with_name("bugs")
 

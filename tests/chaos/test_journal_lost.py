@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.timeout(180),
 ]
 # Of 24, in a run of the whole suite.
-_CASES = 9
+_CASES = 6
 _PARTS = ("", "-wal", "-shm")
 
 

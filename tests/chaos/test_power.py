@@ -17,7 +17,7 @@ pytestmark = [
     pytest.mark.skipif(not SUPPORTED, reason="needs seccomp on x86_64"),
     pytest.mark.timeout(3600),
 ]
-_STRIDE = 75
+_STRIDE = 150
 _STRIDE_OF_BUGS = 3
 _BUGS = Path(__file__).with_name("bugs")
 
