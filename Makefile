@@ -1,7 +1,9 @@
 # make run    install into .venv, start the services and the daemon over drop_zones/
 # make test   install what the tests need, and run all of them
 # make check  lint, types, import contracts
-# make chaos  stop the daemon before every one of its system calls; long; SEED=1 repeats
+# make chaos  stop the daemon before every one of its system calls, cut the power there,
+#             and storms; takes hours. SEED=1 repeats; FILES=5000 KILLS=200 SECONDS=1800
+#             are a storm's size and its time to settle; TESTS=-kstorm takes a part
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -29,7 +31,8 @@ check: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 chaos: $(VENV)/.installed-dev
-	@CHAOS=full CHAOS_SEED=$(SEED) $(BIN)/python -m pytest -rP tests/chaos
+	@CHAOS=full CHAOS_SEED=$(SEED) CHAOS_FILES=$(FILES) CHAOS_KILLS=$(KILLS) \
+		CHAOS_SECONDS=$(SECONDS) $(BIN)/python -m pytest -rP $(TESTS) tests/chaos
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
