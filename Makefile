@@ -22,7 +22,7 @@ run: $(VENV)/.installed
 	@exec $(BIN)/dropzone run
 
 test: $(VENV)/.installed-dev
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 3
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

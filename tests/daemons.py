@@ -23,7 +23,7 @@ from dropzone.embedded import ServiceAddresses
 from dropzone.journal import Journal
 from servers import fresh_bucket, fresh_database, s3_client
 
-DEADLINE = 45.0
+DEADLINE = 90.0
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = DEADLINE) -> Any:
@@ -60,7 +60,7 @@ class ZoneOfTest:
         self.before: tuple[str, ...] = ()
         #: Where a file is written before it is renamed in; on the zone's mount.
         self.aside = base / "aside"
-        self._started: list[subprocess.Popen[bytes]] = []
+        self.started: list[subprocess.Popen[bytes]] = []
 
     def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
         """Start ``dropzone run`` and return when it watches the zone."""
@@ -87,7 +87,7 @@ class ZoneOfTest:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-        self._started.append(process)
+        self.started.append(process)
         return process
 
     def run_once(self) -> int:
@@ -113,7 +113,7 @@ class ZoneOfTest:
         return time.monotonic() - begun
 
     def close(self) -> None:
-        for process in self._started:
+        for process in self.started:
             if process.poll() is None:
                 process.kill()
                 process.wait()

@@ -121,6 +121,8 @@ class Outage:
     def direct(self) -> ZoneOfTest:
         """Return the zone as it is seen without a proxy before the database."""
         seen = ZoneOfTest(self.zone.base, self.zone.environment)
+        # Whatever it starts ends with the zone.
+        seen.started = self.zone.started
         seen.environment["DATABASE_URL"] = self.url
         return seen
 

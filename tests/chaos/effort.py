@@ -29,7 +29,7 @@ class Effort:
             seed,
             files=int(_asked("FILES", 5000 if full else 120)),
             kills=int(_asked("KILLS", 200 if full else 10)),
-            seconds=float(_asked("SECONDS", 1800 if full else 60)),
+            seconds=float(_asked("SECONDS", 1800 if full else 200)),
         )
 
     def every(self, stride: int, count: int) -> range:

@@ -59,8 +59,12 @@ class Storm:
             zone.wait_for_ends(self._files, seconds)
             zone.stop(self._running())
             # And one that ends by itself when the last run is logged.
-            code = zone.start("--once").wait(seconds)
-            assert code in {0, 1}, zone.log()[-4000:]
+            last = zone.start("--once")
+            wait_for(lambda: last.poll() is not None, "the last run ends", seconds)
+            assert last.poll() in {0, 1}
+        except AssertionError as error:
+            error.add_note(zone.log()[-4000:])
+            raise
         finally:
             self._dropped.set()
             producer.join(30)
@@ -108,7 +112,7 @@ class Storm:
         if self._daemon is not None and (
             name in {"daemon", "everything"} or self._daemon.poll() is not None
         ):
-            self._daemon.wait(30)
+            self._daemon.wait(60)
             self._daemon = self.patch.zone.start()
 
     def _running(self) -> "subprocess.Popen[bytes]":

@@ -16,7 +16,6 @@ from chaos.supervisor import SUPPORTED
 
 pytestmark = [
     pytest.mark.skipif(not SUPPORTED, reason="needs seccomp on x86_64"),
-    pytest.mark.timeout(180),
 ]
 # Of 24, in a run of the whole suite.
 _CASES = 6

@@ -10,7 +10,6 @@ from chaos.supervisor import SUPPORTED
 
 pytestmark = [
     pytest.mark.skipif(not SUPPORTED, reason="needs seccomp on x86_64"),
-    pytest.mark.timeout(120),
 ]
 _BUGS = Path(__file__).with_name("bugs")
 # With more than a few files one sync of the whole volume replaces those of each.

@@ -134,6 +134,11 @@ def in_work(zone: ZoneOfTest, name: str) -> Path:
     return found[0]
 
 
+def taken(zone: ZoneOfTest, name: str) -> None:
+    """Wait until it is in work, or was: the whole way may take a few milliseconds."""
+    wait_for(lambda: not (zone.input / name).exists(), "it is taken")
+
+
 def stored(zone: ZoneOfTest) -> str:
     with zone.journal() as journal:
         return next((str(job.status) for job in journal.newest(1)), "")
@@ -221,7 +226,7 @@ def test_a_writer_that_keeps_its_descriptor_where_leases_fail(
     for round_ in range(3):
         with (zone.input / f"kept{round_}.txt").open("wb", buffering=0) as file:
             file.write(b"the beginning\n")
-            in_work(zone, f"kept{round_}.txt")
+            taken(zone, f"kept{round_}.txt")
             for number in range(200):
                 file.write(b"written after the claim, %d\n" % number)
         zone.wait_for_ends(round_ + 1)

@@ -185,9 +185,11 @@ def test_a_broken_file_fails_with_its_reason_and_can_come_back(
     wait_for(lambda: b"again.pdf" in zone.files("failed"), "it lies in failed/")
     assert not reason.exists()
     with zone.journal() as journal:
+        wait_for(
+            lambda: journal.counts().failed == 1, "the journal knows that it ended"
+        )
         newest, oldest = journal.newest(2)
         assert newest.metadata["retry_of"] == oldest.id
-        assert journal.counts().failed == 1
     zone.stop(daemon)
 
 

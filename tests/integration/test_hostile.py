@@ -148,7 +148,6 @@ class Swapper:
                 return
 
 
-@pytest.mark.timeout(120)
 def test_files_and_folders_that_are_swapped_for_links(
     zone: ZoneOfTest, services: ServiceAddresses
 ) -> None:
@@ -264,7 +263,6 @@ def test_names_made_to_break_something(
     assert zone.query("SELECT count(*) AS n FROM dropzone.documents")[0]["n"] == 15
 
 
-@pytest.mark.timeout(180)
 def test_twenty_thousand_files_in_one_folder(zone: ZoneOfTest) -> None:
     count = 20_000
     folder = zone.input / "many"

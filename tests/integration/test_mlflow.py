@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from daemons import wait_for
 from dropzone.errors import ConfigurationError, ServiceUnavailable
 from dropzone.retry import RetryPolicy
 from dropzone.sessions import MlflowSettings
@@ -156,6 +157,22 @@ def test_two_processes_may_open_a_new_store_at_once(tmp_path):
         done = list(pool.map(lambda _: python(OPENING, str(tmp_path)), range(2)))
     assert [one.returncode for one in done] == [0, 0], done
     assert len({one.stdout for one in done}) == 1
+
+
+def test_a_store_whose_making_was_killed_is_made_again(tmp_path):
+    """MLflow never opens a store again whose migrations were cut off."""
+    with subprocess.Popen([sys.executable, "-c", OPENING, str(tmp_path)]) as maker:
+        wait_for(lambda: halfway(tmp_path), "some migrations are done")
+        maker.kill()
+    assert not (tmp_path / "mlflow.db").exists()
+    assert python(OPENING, str(tmp_path)).returncode == 0
+    assert [p.name for p in tmp_path.glob("mlflow.db*")] == ["mlflow.db"]
+
+
+def halfway(directory):
+    """Return whether the first of the store's migrations are there."""
+    made = directory / "mlflow.db.new"
+    return made.exists() and made.stat().st_size > 100_000
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,7 @@ def test_an_endless_parser_is_stopped_at_its_time():
         with pytest.raises(ParserDied, match=r"stopped after 0\.5 seconds"):
             parse(pool, samples.slow_html(), "html")
 
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10
         assert parse(pool, b"The next file.").chunks
 
 
@@ -291,7 +291,7 @@ def stopped_by(act):
         began = time.monotonic()
         act(pool, stop)
         thread.join()
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 4
         assert not pool._busy
         return raised
 

@@ -29,7 +29,6 @@ def reason_of(zone: ZoneOfTest, path: str) -> str:
     return next(r["reason"] for r in zone.receipts() if r["path"] == path) or ""
 
 
-@pytest.mark.timeout(120)
 def test_poison_in_parsers_costs_nobody_else(
     zone: ZoneOfTest, services: ServiceAddresses
 ) -> None:
@@ -99,7 +98,6 @@ def run_until_dead_or_done(zone: ZoneOfTest, files: int) -> bool:
     return False
 
 
-@pytest.mark.timeout(180)
 def test_a_file_that_kills_the_daemon_fails_after_three_deaths(
     zone: ZoneOfTest, services: ServiceAddresses
 ) -> None:
@@ -120,7 +118,6 @@ def test_a_file_that_kills_the_daemon_fails_after_three_deaths(
     check_invariants(zone, services, dropped)
 
 
-@pytest.mark.timeout(180)
 def test_a_storm_of_kills_fails_no_innocent(
     zone: ZoneOfTest, services: ServiceAddresses
 ) -> None:

@@ -35,7 +35,6 @@ def peak(pid: int) -> int:
     return int(line.split()[1]) // 1000
 
 
-@pytest.mark.timeout(120)
 def test_a_huge_file_needs_no_memory(zone: ZoneOfTest) -> None:
     daemon = zone.start()
     zone.drop("small.txt", b"warms everything up")

@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo  # noqa: TID251
@@ -140,7 +141,7 @@ class TestPostgres:
         with pytest.raises(ServiceUnavailable, match="refused") as caught:
             postgres.query("SELECT 1")
         assert caught.value.service == "postgres"
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 5
         assert postgres.check().healthy is False
         to_postgres.heal()
         assert postgres.query("SELECT 1 AS a") == [{"a": 1}]
@@ -154,7 +155,7 @@ class TestPostgres:
             began = time.monotonic()
             with pytest.raises(ServiceUnavailable):
                 postgres.query("SELECT 1")
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < 5
         to_postgres.heal()
         assert postgres.query("SELECT 1 AS a") == [{"a": 1}]
 
@@ -195,7 +196,7 @@ class TestPostgres:
         began = time.monotonic()
         with pytest.raises(Stopping):
             session.query("SELECT 1")
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5
         session.close()
 
     def test_a_server_that_says_nothing_is_given_up(self, to_postgres, postgres):
@@ -213,7 +214,7 @@ class TestS3:
         with pytest.raises(ServiceUnavailable, match="does not answer") as caught:
             put(s3, "k", b"x")
         assert caught.value.service == "s3"
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5
         assert s3.check().healthy is False
         to_s3.heal()
         put(s3, "k", b"x")
@@ -221,7 +222,7 @@ class TestS3:
 
     def test_a_short_outage_is_bridged(self, to_s3):
         session = S3Session(
-            S3Settings(**{**vars(to_s3.settings), "retry": PATIENT}),
+            replace(to_s3.settings, retry=PATIENT),
         )
         to_s3.cut()
         threading.Timer(0.3, to_s3.heal).start()
@@ -236,7 +237,8 @@ class TestS3:
         assert s3.head("k") is None
         put(s3, "k", bytes(4 << 20))
 
-    def test_cut_within_the_parts(self, to_s3, s3, tmp_path):
+    def test_cut_within_the_parts(self, to_s3, tmp_path):
+        s3 = S3Session(replace(to_s3.settings, read_timeout=20))
         path = tmp_path / "big"
         path.write_bytes(os.urandom(1 << 20) * 70)
         with path.open("rb", buffering=0) as file:
@@ -250,6 +252,7 @@ class TestS3:
             assert s3.abort_stale_uploads("", -10) == 1
             assert s3.put_file("big", file, found).size == 70 << 20
         assert [item.key for item in s3.list()] == ["big"]
+        s3.close()
 
     def test_a_server_that_says_nothing_is_given_up(self, to_s3, s3):
         put(s3, "k", b"x")

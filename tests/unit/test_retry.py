@@ -44,7 +44,7 @@ def test_the_original_error_comes_out_when_time_is_up():
     with pytest.raises(OSError, match="down") as caught:
         Retry(policy, transient=is_os_error).call(Flaky(10**6, error))
     assert caught.value is error
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
 
 
 def test_a_pause_ends_when_the_daemon_stops():

@@ -223,5 +223,5 @@ def test_batches_are_logged_when_the_server_is_back(journal):
     begun = time.monotonic()
     stop.set()
     assert tracker.join(5)
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 4
     assert broken.empty()

@@ -45,6 +45,7 @@ from dropzone.sessions.settings import (
     tracking_uri,
     without_userinfo,
 )
+from dropzone.sessions.tracking_file import make_store
 
 T = TypeVar("T")
 
@@ -249,6 +250,7 @@ class MlflowSession:
             psycopg.connect(plain, connect_timeout=_CONNECT_SECONDS).close()
         # Of several processes that open a new store at once, all but one die.
         with _locked(self._settings.directory / "mlflow.lock"):
+            make_store(self._uri)
             try:
                 client = mlflow.MlflowClient(tracking_uri=self._uri)
             except UnsupportedModelRegistryStoreURIException as error:

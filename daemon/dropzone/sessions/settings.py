@@ -161,13 +161,18 @@ def mlflow_settings(settings: Settings) -> MlflowSettings:
 def tracking_uri(settings: MlflowSettings) -> str:
     """Return the tracking store as MLflow takes it."""
     if settings.tracking_uri is None:
-        # MLflow decodes it once, and cuts what follows a plain question mark.
-        return f"sqlite:///{quote(str(settings.directory.resolve() / 'mlflow.db'))}"
+        return file_uri(settings.directory / "mlflow.db")
     scheme, found, rest = settings.tracking_uri.partition("://")
     if found and scheme in {"postgres", "postgresql"}:
         # The only Postgres driver that is installed, and not SQLAlchemy's default.
         return f"postgresql+psycopg://{rest}"
     return settings.tracking_uri
+
+
+def file_uri(path: Path) -> str:
+    """Return the tracking URI of a database file."""
+    # MLflow decodes it once, and cuts what follows a plain question mark.
+    return f"sqlite:///{quote(str(path.resolve()))}"
 
 
 def without_userinfo(text: str) -> str:
