@@ -59,6 +59,16 @@ def look(root: int, path: bytes) -> Entry | None:
     return None if stat.S_ISDIR(status.st_mode) else _entry(path, status)
 
 
+def parted(directory: int) -> tuple[list[bytes], list[bytes]]:
+    """Return the names of the folders in ``directory``, and all others, sorted."""
+    folders, others = [], []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            folder = entry.is_dir(follow_symlinks=False)
+            (folders if folder else others).append(os.fsencode(entry.name))
+    return sorted(folders), sorted(others)
+
+
 def _list(
     fd: int, folder: bytes, ignores: Callable[[bytes], bool], stack: list[bytes]
 ) -> Iterator[Entry | Unreadable]:

@@ -4,6 +4,7 @@ import os
 import secrets
 import threading
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -173,6 +174,14 @@ class JobIds:
         number = millis << 80 | 0x7 << 76 | counter << 64 | 0b10 << 62 | tail
         text = f"{number:032x}"
         return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def is_job_id(text: str) -> bool:
+    """Return whether ``text`` looks like what ``JobIds`` makes."""
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False
 
 
 def time_of(job_id: str) -> float:

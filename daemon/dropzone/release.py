@@ -172,6 +172,7 @@ def _receipt(ending: Ending, area: str, place: bytes, batch: str) -> dict[str, A
         "chunks": job.data.get("chunks", 0),
         "notes": list(job.data.get("notes", ())),
         "attempts": job.attempts,
+        "retry_of": job.metadata.get("retry_of"),
         "step": job.error_step if ending.failure else None,
         "error": job.error_class if ending.failure else None,
         "reason": ending.failure.reason if ending.failure else None,

@@ -16,7 +16,15 @@ from typing import Any
 from dropzone import log
 from dropzone.extract import doc_type_of
 from dropzone.journal import Journal, move
-from dropzone.models import ENDED, Job, Outcome, Status, time_of
+from dropzone.models import (
+    ENDED,
+    Job,
+    JobIds,
+    Outcome,
+    Status,
+    is_job_id,
+    time_of,
+)
 from dropzone.places import collection_of, unquoted
 from dropzone.readiness import Signature
 from dropzone.receipts import Position, Receipts
@@ -58,6 +66,7 @@ class Rescuer:
         self._receipts = receipts
         self._release = release
         self._log = log.get("rescuer").bind(zone=zone)
+        self._ids = JobIds()
         self._endings: list[Ending] = []
         self._claimed: list[Job] = []
 
@@ -124,15 +133,31 @@ class Rescuer:
         elif job is not None:
             path = job.path if job.path in paths else paths[0]
             self._resume(dataclasses.replace(job, path=path), rescued)
-        elif (ended := self._journal.get(job_id)) is not None:
-            self._log.error(
-                "a file lies in the work folder of a job that ended",
-                job=job_id,
-                status=str(ended.status),
-                path=display(paths[0]),
-            )
-        else:
+            self._adopt_strays(job_id, [other for other in paths if other != path])
+        elif is_job_id(job_id) and self._journal.get(job_id) is None:
             self._claimed.append(self._adopted(job_id, paths[0]))
+            self._adopt_strays(job_id, paths[1:])
+        else:
+            self._adopt_strays(job_id, paths)
+
+    def _adopt_strays(self, folder: str, paths: list[bytes]) -> None:
+        """Make jobs of files that somebody else put into a work folder."""
+        for path in paths:
+            job_id = self._ids.next()
+            try:
+                self._folders.resettle(folder, path, job_id)
+            except OSError as error:
+                self._log.error(
+                    "cannot take what lies in state/work",
+                    folder=folder,
+                    path=display(path),
+                    reason=error.strerror,
+                )
+                self._folders.drop_empty(job_id)
+            else:
+                self._claimed.append(self._adopted(job_id, path))
+        if folder:
+            self._folders.drop_empty(folder)
 
     def _rescue_missing(self, job: Job, rescued: Rescued) -> None:
         if self._release.receipt_of(job.id):
@@ -233,6 +258,7 @@ def _from_receipt(receipt: dict[str, Any], *, moved: bool) -> Job:
         for name in ("area", "place", "document_id", "chunks", "notes", "reason_file")
         if receipt.get(name) is not None
     }
+    retry_of = receipt.get("retry_of")
     job = Job(
         id=receipt["job"],
         zone=receipt["zone"],
@@ -248,6 +274,7 @@ def _from_receipt(receipt: dict[str, Any], *, moved: bool) -> Job:
         created_at=time_of(receipt["job"]),
         last_activity=ended,
         data=data,
+        metadata={"retry_of": retry_of} if retry_of else {},
     )
     if not moved:
         return job

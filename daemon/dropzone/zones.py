@@ -274,15 +274,42 @@ class ZoneFolders:
         return self.work / job_id / os.fsdecode(path)
 
     def jobs_in_work(self) -> Iterator[tuple[str, list[bytes]]]:
-        """Yield each folder of ``state/work`` with the relative paths it holds."""
+        """Yield each folder of ``state/work`` with the relative paths it holds.
+
+        What lies beside the folders comes first, as if in a folder without a name.
+        """
         work = self._fds["work"]
-        for job_id in sorted(os.listdir(work)):
+        folders, files = listing.parted(work)
+        if files:
+            yield "", files
+        for job_id in folders:
             found: list[bytes] = []
             # By descriptors: a path may be longer than the system takes at once.
-            for folder, _, names, _ in os.fwalk(os.fsencode(job_id), dir_fd=work):
+            for folder, _, names, _ in os.fwalk(job_id, dir_fd=work):
                 inside = folder.partition(b"/")[2]
                 found += [os.path.join(inside, name) for name in names]
-            yield job_id, found
+            yield os.fsdecode(job_id), found
+
+    def resettle(self, folder: str, path: bytes, job_id: str) -> None:
+        """Give a file in some folder of ``state/work`` a job's folder of its own.
+
+        Raises:
+            OSError: it is no plain file, or may not be moved.
+
+        """
+        parent, name = os.path.split(path)
+        with contextlib.ExitStack() as stack:
+            inside = os.path.join(os.fsencode(folder), parent).rstrip(b"/")
+            source = fsops.open_directory(self._fds["work"], inside)
+            stack.callback(os.close, source)
+            os.close(fsops.open_plain(source, name))
+            target = fsops.make_directories(
+                self._fds["work"], _in_work(job_id, parent), 0o700
+            )
+            stack.callback(os.close, target)
+            fsops.rename_new(source, name, target, name)
+            os.fsync(target)
+            os.fsync(source)
 
     def signature(self, job_id: str, path: bytes) -> Signature | None:
         """Return how a claimed file looks now, or None if it is not there."""

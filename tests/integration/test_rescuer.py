@@ -158,6 +158,43 @@ def test_a_folder_left_by_a_job_that_ended_is_removed(ends):
     assert os.listdir(ends.folders.work) == []
 
 
+def test_what_somebody_put_into_work_becomes_jobs_of_its_own(ends):
+    job = ends.claimed(b"papers/known")
+    ended = ends.indexed(b"papers/ended")
+    ends.release.end([Ending(ended)])
+    folders = [job.id, ended.id, IDS.next(), "no id", "."]
+    for number, folder in enumerate(folders):
+        path = ends.folders.work / folder / "papers" / f"stray{number}"
+        if folder == ".":
+            path = ends.folders.work / "stray4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = b"put there by hand, %d" % number
+        path.write_bytes(content)
+        ends.dropped[folder, number] = content
+    (ends.folders.work / "link").symlink_to("/etc/hostname")
+    rescued = rescue_twice(ends)
+    wanted = {b"papers/known", *(b"papers/stray%d" % n for n in range(4)), b"stray4"}
+    assert {path for path, _ in resumed(rescued)} == wanted
+    assert {one.collection for one in rescued.resume[1:]} == {"papers", "default"}
+    # Each in a folder of its own, which bears the name of its job.
+    for one in rescued.resume:
+        assert ends.folders.payload_path(one.id, one.path).exists()
+    names = sorted(os.listdir(ends.folders.work))
+    assert names == sorted([*(one.id for one in rescued.resume), "link"])
+
+
+def test_a_retry_is_known_as_one_without_the_journal(ends):
+    failed = ends.indexed(b"x")
+    ends.release.end([Ending(failed, WHY)])
+    again = ends.indexed(b"x", metadata={"retry_of": failed.id})
+    ends.release.end([Ending(again)])
+    lose_journal(ends)
+    rescue_twice(ends)
+    assert ends.journal.counts().failed == 0
+    assert ends.journal.get(failed.id).data["retried_as"] == again.id
+    assert ends.journal.get(again.id).metadata == {"retry_of": failed.id}
+
+
 def lose_journal(ends):
     ends.close()
     for path in (ends.root / "state").glob("journal.sqlite*"):

@@ -173,9 +173,15 @@ class Journal:
         """Insert jobs that only their receipts tell of, and open their batches."""
         batches = dict.fromkeys(job.batch_id for job in jobs if job.batch_id)
         now = time.time()
+        retried = [
+            {"id": job.metadata["retry_of"], "again": job.id}
+            for job in jobs
+            if "retry_of" in job.metadata
+        ]
         self._write(
             Statement(_SQL["open_batch"], [{"id": id_, "now": now} for id_ in batches]),
             Statement(_SQL["add"], [_row(job) for job in jobs]),
+            Statement(_SQL["retried"], retried),
         )
 
     def forget(self, jobs: Sequence[Job]) -> None:

@@ -23,6 +23,10 @@ UPDATE jobs SET
     batch_id = :batch_id, data = :data, metadata = :metadata
 WHERE id = :id AND version = :version - 1
 
+-- name: retried
+UPDATE jobs SET end_reason = 'retried', data = json_set(data, '$.retried_as', :again)
+WHERE id = :id AND status = 'failed'
+
 -- name: forget
 DELETE FROM jobs WHERE id = :id AND status = 'claiming'
 
