@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import queue
 import signal
@@ -13,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from dropzone import __version__, building, log
-from dropzone.errors import DropzoneError, Stopping, ZoneHeld
+from dropzone.errors import DropzoneError, ServiceUnavailable, Stopping, ZoneHeld
 from dropzone.executor.parsers import ParserPool
 from dropzone.executor.turns import Turns
 from dropzone.models import UNDER_WAY, Outcome
@@ -25,7 +26,7 @@ from dropzone.zone_service import ZoneService
 
 _TICK_SECONDS = 0.2
 _REPORT_SECONDS = 1.0
-# How soon a zone is taken over whose daemon died.
+# How soon a zone is taken over whose daemon died, or whose disk has room again.
 _HELD_SECONDS = 0.5
 # `run --once` gives up on a service that has been away for this long.
 _ONCE_PATIENCE_SECONDS = 60.0
@@ -93,7 +94,7 @@ class Daemon:
         with self._signals():
             try:
                 for zone in self._zones:
-                    self._open(zone)
+                    self._open(zone, once=once)
                     opened.append(zone)
                 failed_before = self._failed()
                 for zone in self._zones:
@@ -111,25 +112,31 @@ class Daemon:
                 self._shut_down(opened)
         return code
 
-    def _open(self, zone: ZoneService) -> None:
-        """Open a zone; where the settings say so, wait until nobody else holds it.
+    def _open(self, zone: ZoneService, *, once: bool) -> None:
+        """Open a zone; wait while its disk is full, or (a setting) another holds it.
 
         Raises:
             Stopping: a signal came while it waited.
 
         """
-        told = False
+        until = time.monotonic() + (_ONCE_PATIENCE_SECONDS if once else math.inf)
+        told = ""
         while True:
             try:
                 zone.open()
             except ZoneHeld as error:
                 if zone.zone.when_held == "exit":
                     raise
-                if not told:
-                    self._log.warning("waiting for the zone", reason=error.message)
-                told = True
+                reason = error.message
+            except ServiceUnavailable as error:
+                if time.monotonic() > until:
+                    raise
+                reason = f"{error.message} {error.hint}"
             else:
                 return
+            if reason != told:
+                self._log.warning("waiting for the zone", reason=reason)
+                told = reason
             if self._stop.wait(_HELD_SECONDS):
                 raise Stopping("The daemon is stopping.")
 

@@ -61,7 +61,8 @@ def look(root: int, path: bytes) -> Entry | None:
 
 def parted(directory: int) -> tuple[list[bytes], list[bytes]]:
     """Return the names of the folders in ``directory``, and all others, sorted."""
-    folders, others = [], []
+    folders: list[bytes] = []
+    others: list[bytes] = []
     with os.scandir(directory) as entries:
         for entry in entries:
             folder = entry.is_dir(follow_symlinks=False)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from dropzone import fsops
+from dropzone import disk, fsops
 from dropzone.errors import ZoneError, ZoneHeld
 
 _PROBE = ".rename-probe"
@@ -20,6 +20,7 @@ def open_zone(root: Path) -> tuple[dict[str, int], int]:
     Raises:
         ZoneError: another daemon holds the zone, or its folders are not on one mount,
             or may not be used.
+        ServiceUnavailable: the disk is full or failing (``disk``).
 
     """
     fds: dict[str, int] = {}
@@ -33,6 +34,8 @@ def open_zone(root: Path) -> tuple[dict[str, int], int]:
             os.close(fd)
         if isinstance(error, ZoneError):
             raise
+        if error.errno in disk.ERRORS:
+            raise disk.fault(error) from error
         raise ZoneError(
             f"The zone {root} cannot be used: {error}.",
             hint="The daemon's user must own the zone's folders.",
@@ -132,8 +135,12 @@ def _hold(root: Path, state: int) -> int:
             hint="Stop it first, or give this one another zone. With "
             "zones.when_held: wait it would take over when that one ends.",
         )
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    try:
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    except OSError:
+        os.close(lock)
+        raise
     return lock
 
 

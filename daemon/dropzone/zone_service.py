@@ -1,12 +1,13 @@
 """Everything that serves one zone, built and stopped together."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dropzone import building, suspects
+from dropzone import building, disk, suspects
 from dropzone.errors import ServiceUnavailable
 from dropzone.executor.local import LocalExecutor
 from dropzone.executor.parsers import ParserPool
@@ -69,10 +70,20 @@ class ZoneService:
             ServiceUnavailable: its disk is full or failing (``disk``).
 
         """
-        self.folders.open()
-        state = self.zone.path / "state"
-        self.journal = open_journal(state / "journal.sqlite")
-        self._receipts = Receipts(state / "receipts")
+        with contextlib.ExitStack() as opened:
+            self.folders.open()
+            opened.callback(self.folders.close)
+            state = self.zone.path / "state"
+            self.journal = open_journal(state / "journal.sqlite")
+            opened.callback(self.journal.close)
+            with disk.faults():
+                self._receipts = Receipts(state / "receipts")
+            opened.callback(self._receipts.close)
+            self._prepare()
+            # From here on ``close`` does it.
+            opened.pop_all()
+
+    def _prepare(self) -> None:
         mlflow, limits = self._settings.mlflow, self._settings.limits
         self._batches = Batches(
             self.journal, seconds=mlflow.batch_seconds, files=mlflow.batch_files

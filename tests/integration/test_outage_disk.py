@@ -143,6 +143,19 @@ def test_a_disk_that_is_full_to_the_last_byte(disk: Disk) -> None:
     disk.zone.stop(daemon)
 
 
+def test_a_start_on_a_full_disk_waits_for_room(disk: Disk) -> None:
+    disk.mount("size=32m")
+    disk.drop(3)
+    ballast = disk.fill(leave=0)
+    daemon = disk.zone.launch()
+    wait_for(lambda: "waiting for the zone" in disk.zone.log(), "it says so")
+    assert "No space left on device" in disk.zone.log()
+    ballast.unlink()
+    disk.zone.wait_for_ends(3)
+    assert disk.zone.log().count("waiting for the zone") == 1
+    disk.zone.stop(daemon)
+
+
 def test_a_disk_that_has_no_inodes_left(disk: Disk) -> None:
     disk.mount("size=64m,nr_inodes=600")
     daemon = disk.zone.start()
