@@ -121,19 +121,7 @@ class Daemon:
         """
         until = time.monotonic() + (_ONCE_PATIENCE_SECONDS if once else math.inf)
         told = ""
-        while True:
-            try:
-                zone.open()
-            except ZoneHeld as error:
-                if zone.zone.when_held == "exit":
-                    raise
-                reason = error.message
-            except ServiceUnavailable as error:
-                if time.monotonic() > until:
-                    raise
-                reason = f"{error.message} {error.hint}"
-            else:
-                return
+        while reason := _held_up(zone, until):
             if reason != told:
                 self._log.warning("waiting for the zone", reason=reason)
                 told = reason
@@ -254,6 +242,21 @@ class Daemon:
         finally:
             for which, to in before.items():
                 signal.signal(which, to)
+
+
+def _held_up(zone: ZoneService, until: float) -> str:
+    """Open a zone, or return why that must wait; raise what is not waited for."""
+    try:
+        zone.open()
+    except ZoneHeld as error:
+        if zone.zone.when_held == "exit":
+            raise
+        return error.message
+    except ServiceUnavailable as error:
+        if time.monotonic() > until:
+            raise
+        return f"{error.message} {error.hint}"
+    return ""
 
 
 def _left(zones: list[ZoneService]) -> dict[str, Any]:
