@@ -18,7 +18,7 @@ from dropzone.sessions.objects import PART_SIZE
 from dropzone.stage import Inbox, Stage
 from dropzone.store import Store
 from dropzone.text import display
-from dropzone.verdict import Again, Fail, Limits, describe, failure_notes, judge
+from dropzone.verdict import Again, Fail, Limits, describe, judge, tried
 from dropzone.zones import ZoneFolders
 
 _INDEX_TOGETHER = 64
@@ -255,14 +255,12 @@ class Pipeline:
         if isinstance(error, JobConflict):
             self._log.warning("somebody else has this job", job=job.id)
             return
-        tried = dataclasses.replace(
-            job, attempts=job.attempts + 1, **failure_notes(step, error)
-        )
-        verdict = judge(tried, error, self._limits)
+        job = tried(job, step, error)
+        verdict = judge(job, error, self._limits)
         if isinstance(verdict, Fail):
-            self._fail(tried, verdict)
-            return
-        self._wait(tried, step, error, verdict)
+            self._fail(job, verdict)
+        else:
+            self._wait(job, step, error, verdict)
 
     def _wait(self, job: Job, step: str, error: Exception, again: Again) -> None:
         self._log.warning(

@@ -5,7 +5,6 @@ time. Only one that was alone pays with an attempt: the others may be innocent, 
 daemon that somebody kills at random rarely dies three times over the same file.
 """
 
-import dataclasses
 import time
 
 from dropzone import log
@@ -15,7 +14,7 @@ from dropzone.journal import Journal, move
 from dropzone.models import Job, Status
 from dropzone.rescuer import Rescued
 from dropzone.text import display
-from dropzone.verdict import Fail, Limits, failure_notes, judge
+from dropzone.verdict import Fail, Limits, judge, tried
 
 #: The journal's mark that holds the note.
 MARK = "parsing"
@@ -54,20 +53,19 @@ def _blame(journal: Journal, job: Job, rescued: Rescued, limits: Limits) -> Job:
         "The daemon was killed while it read this file and no other.",
         hint="If something else killed it, such as a power cut: dropzone retry JOB.",
     )
-    notes = failure_notes("index", error)
-    tried = dataclasses.replace(job, attempts=job.attempts + 1, **notes)
+    rescued.resume.remove(job)
+    job = tried(job, "index", error)
     log.get("rescuer").warning(
         "the daemon died over one file",
         job=job.id,
         path=display(job.path),
-        attempt=tried.attempts,
+        attempt=job.attempts,
     )
-    rescued.resume.remove(job)
-    verdict = judge(tried, error, limits)
+    verdict = judge(job, error, limits)
     if isinstance(verdict, Fail):
-        rescued.doomed.append((tried, verdict))
+        rescued.doomed.append((job, verdict))
     else:
         retry_at = time.time() + verdict.seconds
         changes = {"resume_status": verdict.resume, "retry_at": retry_at}
-        journal.save([move(tried, Status.WAITING, **changes)])
-    return tried
+        journal.save([move(job, Status.WAITING, **changes)])
+    return job

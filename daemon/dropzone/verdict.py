@@ -1,5 +1,6 @@
 """What an error means for a job. Pure: a decision is a value, others act on it."""
 
+import dataclasses
 import random
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,9 @@ from typing import Any
 from dropzone.errors import DocumentRejected, DropzoneError, ParserDied, SourceChanged
 from dropzone.models import Job, Status
 from dropzone.text import clean
+
+# Where a job's data counts these: they have a limit of their own.
+_DEATHS = "parser_deaths"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +39,26 @@ class Fail:
     hint: str
 
 
-def judge(job: Job, error: Exception, limits: Limits) -> Again | Fail:
-    """Return what to do with a job whose step raised ``error``.
+def tried(job: Job, step: str, error: Exception) -> Job:
+    """Return the job with this attempt counted and its error noted."""
+    data = dict(job.data)
+    if isinstance(error, ParserDied):
+        data[_DEATHS] = data.get(_DEATHS, 0) + 1
+    notes = failure_notes(step, error)
+    return dataclasses.replace(job, attempts=job.attempts + 1, data=data, **notes)
 
-    ``job.attempts`` counts this attempt already.
-    """
+
+def judge(job: Job, error: Exception, limits: Limits) -> Again | Fail:
+    """Return what to do with a job (as ``tried`` returns it) after ``error``."""
     if isinstance(error, DocumentRejected):
         return Fail(describe(error), error.hint)
     hint = error.hint if isinstance(error, DropzoneError) else ""
-    most = limits.unknown_attempts
+    deaths = job.data.get(_DEATHS, 0)
+    count, most = job.attempts - deaths, limits.unknown_attempts
     if isinstance(error, ParserDied):
-        most = limits.parser_deaths
+        count, most = deaths, limits.parser_deaths
     resume = Status.CLAIMED if isinstance(error, SourceChanged) else job.status
-    if job.attempts >= most:
+    if count >= most:
         times = f"tried {job.attempts} times" if job.attempts > 1 else "tried once"
         return Fail(f"{describe(error)} ({times})", hint or _LOOK)
     doubled = limits.first_pause * 2.0 ** min(job.attempts - 1, 60)
