@@ -21,7 +21,13 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install \
 run: $(VENV)/.installed
 	@exec $(BIN)/dropzone run
 
+# What a few tests use of the system; without it those are skipped and say so.
+DEBIAN := faketime
+
 test: $(VENV)/.installed-dev
+	@dpkg --status $(DEBIAN) >/dev/null 2>&1 || { test "$$(id -u)" = 0 \
+		&& apt-get install --quiet=2 --yes $(DEBIAN) >/dev/null 2>&1; } \
+		|| echo "Not installed, so some tests are skipped: apt-get install $(DEBIAN)"
 	@$(BIN)/python -m pytest -n 3
 
 check: $(VENV)/.installed-dev

@@ -162,13 +162,16 @@ class ZoneOfTest:
 
     def wait_for_ends(self, count: int, seconds: float = DEADLINE) -> None:
         """Wait until so many jobs ended and nothing is left in input or work."""
-        wait_for(lambda: len(self.receipts()) >= count, f"{count} receipts", seconds)
+        self.wait_for_receipts(count, seconds)
         wait_for(
             # A job's folder is removed after its file has gone.
             lambda: not self.files("input") and not os.listdir(self.work),
             "input and work are empty",
             seconds,
         )
+
+    def wait_for_receipts(self, count: int, seconds: float = DEADLINE) -> None:
+        wait_for(lambda: len(self.receipts()) >= count, f"{count} receipts", seconds)
 
     def report(self) -> dict[str, Any]:
         with contextlib.suppress(FileNotFoundError):

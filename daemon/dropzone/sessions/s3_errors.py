@@ -42,7 +42,7 @@ _HINTS = {
     "ExpiredToken": "Renew the credentials with 'dropzone credentials refresh'.",
     "InvalidAccessKeyId": "Check aws.access_key_id.",
     "SignatureDoesNotMatch": "Check aws.secret_access_key.",
-    "RequestTimeTooSkewed": "Set this machine's clock.",
+    "RequestTimeTooSkewed": "Set the clock, as with: timedatectl set-ntp true.",
     "NoSuchBucket": "Create the bucket, or set aws.default_bucket.",
     "404": "Create the bucket, or set aws.default_bucket.",
     "PermanentRedirect": "Set aws.region to the region of the bucket.",
@@ -106,9 +106,10 @@ def translate(error: Exception, address: str, key: str) -> DropzoneError:
     told = error.response.get("Error", {}).get("Message") or code
     if code in _REFUSALS:
         return DocumentRejected(f"S3 refuses {key!r}: {code}: {told}")
-    return ServiceUnavailable(
-        "s3", f"{address} refuses: {code}: {told}", hint=_HINTS.get(code, "")
-    )
+    # Servers other than AWS say so under the code AccessDenied.
+    skewed = "request time" in told and "server's time" in told
+    hint = _HINTS.get("RequestTimeTooSkewed" if skewed else code, "")
+    return ServiceUnavailable("s3", f"{address} refuses: {code}: {told}", hint=hint)
 
 
 def server_time(answer: Mapping[str, Any]) -> float:
