@@ -9,7 +9,8 @@ from dataclasses import dataclass
 class Effort:
     """``seed`` chooses the sample; the same one chooses the same.
 
-    A storm drops ``files``, kills ``kills`` times, and settles in ``seconds``.
+    A sweep takes each ``stride``-th point, if that is not left to it (0). A storm
+    drops ``files``, kills ``kills`` times, and settles in ``seconds``.
     """
 
     full: bool
@@ -17,6 +18,7 @@ class Effort:
     files: int
     kills: int
     seconds: float
+    stride: int = 0
 
     @classmethod
     def asked(cls) -> "Effort":
@@ -30,13 +32,13 @@ class Effort:
             files=int(_asked("FILES", 5000 if full else 120)),
             kills=int(_asked("KILLS", 200 if full else 10)),
             seconds=float(_asked("SECONDS", 1800 if full else 200)),
+            stride=int(_asked("STRIDE", 1 if full else 0)),
         )
 
     def every(self, stride: int, count: int) -> range:
-        """Return the numbers from 1 to ``count``, or each ``stride``-th of them."""
-        if self.full:
-            return range(1, count + 1)
-        return range(1 + self.seed % stride, count + 1, stride)
+        """Return each ``stride``-th number up to ``count``, or as many as asked for."""
+        step = self.stride or stride
+        return range(1 + self.seed % step, count + 1, step)
 
 
 def _asked(name: str, otherwise: float) -> str:

@@ -19,7 +19,7 @@ from dropzone.embedded import ServiceAddresses
 from samples import pdf, word
 
 #: A full settling of many zones at once, on a busy machine.
-SETTLE_SECONDS = 120.0
+SETTLE_SECONDS = 300.0
 
 _RUN_ONCE = (sys.executable, "-m", "dropzone", "run", "--once")
 

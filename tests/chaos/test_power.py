@@ -15,7 +15,7 @@ from chaos.sweep import at, learn
 
 pytestmark = [
     pytest.mark.skipif(not SUPPORTED, reason="needs seccomp on x86_64"),
-    pytest.mark.timeout(3600),
+    pytest.mark.timeout(21_600),
 ]
 _STRIDE = 150
 _STRIDE_OF_BUGS = 3
@@ -50,7 +50,7 @@ def test_a_planted_bug_shows_at_a_power_cut(
         "unsynced-d": moments.release,
     }
     if effort.full:
-        points |= at(range(1, len(learn(ground)), _STRIDE_OF_BUGS))
+        points |= at(range(1, len(learn(ground)), _STRIDE_OF_BUGS * effort.stride))
     extra = {"PYTHONPATH": str(_BUGS), "SEEDED_BUG": bug}
     chosen = random.Random(effort.seed)
     swept = in_private_mounts(
