@@ -169,7 +169,7 @@ def test_who_was_alone_is_blamed_once(journal):
 
 
 def test_the_third_death_dooms(journal):
-    one = stored(journal, attempts=2)
+    one = stored(journal, attempts=2, data={"parser_deaths": 2})
 
     rescued, _ = died(journal, one)
 
