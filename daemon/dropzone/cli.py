@@ -11,8 +11,9 @@ from typing import Annotated
 import typer
 
 from dropzone import __version__
-from dropzone.commands import completion
+from dropzone.commands import completion, credentials_app
 from dropzone.commands.command import PROBLEM, Command
+from dropzone.commands.options import Config, Json
 from dropzone.errors import UsageError
 
 app = typer.Typer(
@@ -27,19 +28,8 @@ configs = typer.Typer(no_args_is_help=True, help="Check and show the configurati
 services = typer.Typer(no_args_is_help=True, help="The embedded Postgres and S3.")
 app.add_typer(configs, name="config")
 app.add_typer(services, name="services")
+app.add_typer(credentials_app.app, name="credentials")
 
-Config = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        metavar="PATH",
-        help="The configuration file. Otherwise DROPZONE_CONFIG, ./config.yaml or "
-        "/etc/dropzone/config.yaml; without any, the defaults.",
-    ),
-]
-Json = Annotated[
-    bool, typer.Option("--json", help="Print one JSON document instead of text.")
-]
 Collection = Annotated[
     str | None,
     typer.Option(
@@ -430,13 +420,13 @@ def services_env(*, config: Config = None, as_json: Json = False) -> None:
     The lines hold passwords. They name your own services where the
     configuration does.
     """
-    from dropzone.commands import access, background, output
+    from dropzone.commands import access, background, output, shells
 
     values = background.environment(access.settings(config))
     if as_json:
         output.print_json(values)
     else:
-        print(background.shell_lines(values))
+        print(shells.lines(values, shells.Shell.BASH))
 
 
 def main() -> None:

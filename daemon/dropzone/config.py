@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, SecretStr, ValidationError
 
+from dropzone import secret_sources
 from dropzone.errors import ConfigurationError
 from dropzone.settings import Settings
 from dropzone.text import display
@@ -23,8 +24,6 @@ PREFIX = "DROPZONE__"
 
 # The names other tools of this field use already (MISSION A7), and what they set.
 ENVIRONMENT = {
-    "AWS_ACCESS_KEY_ID": "aws.access_key_id",
-    "AWS_SECRET_ACCESS_KEY": "aws.secret_access_key",
     "AWS_DEFAULT_REGION": "aws.region",
     "AWS_REGION": "aws.region",
     "AWS_PROFILE": "aws.profile",
@@ -38,7 +37,20 @@ ENVIRONMENT = {
     "POSTGRES_PASSWORD": "postgres.password",
     "DATABASE_URL": "postgres.url",
     "MLFLOW_TRACKING_URI": "mlflow.tracking_uri",
+    "MLFLOW_TRACKING_USERNAME": "mlflow.username",
+    "MLFLOW_TRACKING_PASSWORD": "mlflow.password",
+    "MLFLOW_TRACKING_TOKEN": "mlflow.token",
 }
+
+# Those of them that may lie in a file or in the keyring too. AWS keys have a search of
+# their own, in dropzone.sessions.
+MLFLOW_LOGIN = (
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+)
+SECRETS = ("POSTGRES_PASSWORD", "DATABASE_URL", *MLFLOW_LOGIN)
+_TEXTS = frozenset(ENVIRONMENT[name] for name in SECRETS)
 
 
 @dataclass(frozen=True)
@@ -70,15 +82,27 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> L
     path = path or find_file(environ)
     tree: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    if path is not None:
-        _merge(tree, _read(path), origins, str(path))
-    for key, value, source in _from_environment(environ):
-        _merge(tree, _nested(key, value), origins, source)
+    for layer, source in _layers(path, environ):
+        _merge(tree, layer, origins, source)
     try:
         settings = _resolve(Settings.model_validate(tree), path)
     except ValidationError as error:
         raise ConfigurationError(_explain(error, origins)) from None
     return Loaded(settings, path, origins)
+
+
+def offers(key: str, loaded: Loaded, environ: Mapping[str, str]) -> list[str]:
+    """Return every place that sets ``key``, as ``Loaded.origins`` names it.
+
+    The last one wins; the others say why they do not.
+    """
+    found = []
+    for layer, source in _layers(loaded.path, environ):
+        origins: dict[str, str] = {}
+        _merge({}, layer, origins, source)
+        if key in origins:
+            found.append(source)
+    return found
 
 
 def flatten(settings: BaseModel, prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -95,6 +119,8 @@ def _flat(key: str, value: object) -> Iterator[tuple[str, str]]:
             yield from _flat(f"{key}.{index}", item)
     elif isinstance(value, SecretStr):
         yield key, "********"
+    elif isinstance(value, tuple):
+        yield key, ", ".join(str(item) for item in value)
     else:
         yield key, "" if value is None else str(value)
 
@@ -126,6 +152,39 @@ def _spot(error: yaml.YAMLError) -> str:
     return ""
 
 
+def _layers(
+    path: Path | None, environ: Mapping[str, str]
+) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield what each place sets, and its name; later ones win."""
+    tree = _read(path) if path is not None else {}
+    if path is not None:
+        yield tree, str(path)
+    for key, value, source in _from_keyring(tree, environ):
+        yield _nested(key, value), source
+    for variable in SECRETS:
+        # An empty variable says nothing, here as below.
+        if not environ.get(variable) and (
+            file := secret_sources.file_of(variable, environ)
+        ):
+            value = secret_sources.read(file)
+            yield _nested(ENVIRONMENT[variable], value), f"secret file {file}"
+    for key, value, source in _from_environment(environ):
+        yield _nested(key, value), source
+
+
+def _from_keyring(
+    tree: Mapping[str, Any], environ: Mapping[str, str]
+) -> Iterator[tuple[str, str, str]]:
+    section = tree.get("secrets")
+    named = section.get("keyring") if isinstance(section, dict) else None
+    service = environ.get(f"{PREFIX}SECRETS__KEYRING") or named
+    if not isinstance(service, str) or not service:
+        return
+    for variable in SECRETS:
+        if value := secret_sources.from_keyring(service, variable):
+            yield ENVIRONMENT[variable], value, f"keyring {service}"
+
+
 def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
     for name, key in ENVIRONMENT.items():
         if value := environ.get(name):
@@ -138,7 +197,8 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[tuple[str, str, st
 
 def _nested(key: str, value: str) -> dict[str, Any]:
     *parents, last = key.split(".")
-    tree: dict[str, Any] = {last: _structure(value)}
+    # A password may begin with a bracket.
+    tree: dict[str, Any] = {last: value if key in _TEXTS else _structure(value)}
     for parent in reversed(parents):
         tree = {parent: tree}
     return tree

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import queue
+import resource
 import signal
 import threading
 import time
@@ -20,6 +21,7 @@ from dropzone.executor.turns import Turns
 from dropzone.models import UNDER_WAY, Outcome
 from dropzone.services import Services, without_own_addresses
 from dropzone.sessions import SessionPool
+from dropzone.sessions.settings import MlflowSettings, mlflow_settings
 from dropzone.settings import Settings
 from dropzone.track_process import TrackProcess
 from dropzone.zone_service import ZoneService
@@ -51,13 +53,7 @@ class Daemon:
             stop=self._stop,
         )
         self._tracking = TrackProcess(
-            {
-                "directory": str(self._settings.mlflow_directory),
-                "tracking_uri": mlflow.tracking_uri,
-                "artifact_root": mlflow.artifact_root,
-                "experiment_name": mlflow.experiment_name,
-                "timeout": mlflow.timeout_seconds,
-            },
+            _for_tracking(mlflow_settings(self._settings)),
             timeout=_TRACK_SECONDS + mlflow.timeout_seconds,
             stop=self._stop,
         )
@@ -90,6 +86,10 @@ class Daemon:
             ZoneError: a zone cannot be served.
 
         """
+        # A dump of our memory would hold every secret, and every file under way. The
+        # process stays open to debuggers: its own user can read the secrets anyway.
+        _, most = resource.getrlimit(resource.RLIMIT_CORE)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, most))
         opened: list[ZoneService] = []
         with self._signals():
             try:
@@ -257,6 +257,20 @@ def _held_up(zone: ZoneService, until: float) -> str:
             raise
         return f"{error.message} {error.hint}"
     return ""
+
+
+def _for_tracking(settings: MlflowSettings) -> dict[str, Any]:
+    """Return what the process that logs runs needs, as JSON takes it."""
+    login = settings.login.items()
+    return {
+        "directory": str(settings.directory),
+        "tracking_uri": settings.tracking_uri,
+        "artifact_root": settings.artifact_root,
+        "experiment_name": settings.experiment_name,
+        "timeout": settings.timeout,
+        "login": {name: secret.get_secret_value() for name, secret in login},
+        "files": {name: str(path) for name, path in settings.files.items()},
+    }
 
 
 def _left(zones: list[ZoneService]) -> dict[str, Any]:

@@ -19,6 +19,13 @@ from pydantic import (
     model_validator,
 )
 
+#: Where AWS credentials are looked for, in this order unless the settings say another.
+#: Explicit before found, files before programs, and what asks the network last.
+AWS_SOURCES = (
+    *("environment", "secrets", "settings", "keyring"),
+    *("assumed-role", "web-identity", "sso", "profile", "container", "instance"),
+)
+
 KEY_FIELDS = frozenset(
     {"prefix", "collection", "sha256", "sha256_2", "doc_type", "year", "month", "day"}
     | {"name", "ext", "job", "zone"}
@@ -44,6 +51,7 @@ class Zone(_Section):
 class Aws(_Section):
     region: str = "us-east-1"
     profile: str | None = None
+    credentials_source: tuple[str, ...] = ("auto",)
     default_bucket: str | None = None
     endpoint_url: str | None = None
     access_key_id: SecretStr | None = None
@@ -54,6 +62,27 @@ class Aws(_Section):
     key_template: str = "{prefix}{collection}/{sha256_2}/{sha256}"
     connect_timeout_seconds: PositiveFloat = 3.0
     read_timeout_seconds: PositiveFloat = 60.0
+
+    @field_validator("credentials_source", mode="before")
+    @classmethod
+    def _one_source_or_several(cls, given: object) -> object:
+        return (
+            [name.strip() for name in given.split(",")]
+            if isinstance(given, str)
+            else given
+        )
+
+    @field_validator("credentials_source")
+    @classmethod
+    def _sources_are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if names == ("auto",):
+            return names
+        if unknown := [name for name in names if name not in AWS_SOURCES]:
+            known = ", ".join(AWS_SOURCES)
+            raise ValueError(f"there is no source {unknown[0]!r}; known: auto, {known}")
+        if not names or len(set(names)) != len(names):
+            raise ValueError("name each source once, and at least one")
+        return names
 
     @field_validator("key_template")
     @classmethod
@@ -105,6 +134,13 @@ class Mlflow(_Section):
     batch_seconds: PositiveFloat = 10.0
     batch_files: PositiveInt = 1000
     timeout_seconds: PositiveFloat = 10.0
+    username: SecretStr | None = None
+    password: SecretStr | None = None
+    token: SecretStr | None = None
+
+
+class Secrets(_Section):
+    keyring: str | None = None
 
 
 class Embedding(_Section):
@@ -165,6 +201,7 @@ class Settings(_Section):
     aws: Aws = Aws()
     postgres: Postgres = Postgres()
     mlflow: Mlflow = Mlflow()
+    secrets: Secrets = Secrets()
     embedding: Embedding = Embedding()
     chunking: Chunking = Chunking()
     extract: Extract = Extract()

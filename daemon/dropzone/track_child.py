@@ -13,6 +13,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from dropzone import log
 from dropzone.errors import DropzoneError
 from dropzone.sessions.mlflow import MlflowSession
@@ -42,8 +44,18 @@ def main() -> int:
 
 
 def _open(settings: dict[str, Any]) -> MlflowSession:
+    # They come through the pipe: arguments and environment can be seen from outside.
     directory = Path(settings.pop("directory"))
-    return MlflowSession(MlflowSettings(directory, **settings))
+    login = settings.pop("login", {}).items()
+    files = settings.pop("files", {}).items()
+    return MlflowSession(
+        MlflowSettings(
+            directory,
+            **settings,
+            login={name: SecretStr(value) for name, value in login},
+            files={name: Path(path) for name, path in files},
+        )
+    )
 
 
 def _end_with_daemon() -> None:

@@ -13,6 +13,12 @@ from typing import Any
 
 from dropzone.errors import ServiceUnavailable, Stopping
 
+# It gets these through the pipe, where nobody sees them.
+_LOGIN = (
+    *("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"),
+    *("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_URI"),
+)
+
 
 class TrackProcess:
     """The child that holds the MLflow client. Thread-safe; started when needed."""
@@ -97,6 +103,7 @@ class TrackProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 start_new_session=True,
+                env=_environment(self._settings, os.environ),
             )
         return self._child
 
@@ -133,6 +140,24 @@ class TrackProcess:
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
+
+
+def _environment(
+    settings: Mapping[str, Any], ours: Mapping[str, str]
+) -> dict[str, str]:
+    """Return our environment without secrets that logging a run does not need.
+
+    What needs them: artifacts in S3 the AWS keys, a store in Postgres its password.
+    """
+    store = settings.get("tracking_uri") or ""
+    dropped = ["DROPZONE__", "DATABASE_URL", "POSTGRES_", *_LOGIN]
+    dropped += [] if store.startswith("postgres") else ["PG"]
+    dropped += [] if store or settings.get("artifact_root") else ["AWS_"]
+    return {
+        name: value
+        for name, value in ours.items()
+        if not name.startswith(tuple(dropped))
+    }
 
 
 def _send(

@@ -111,32 +111,6 @@ def test_health_carries_the_sentence_and_what_to_do():
     assert measure(lambda: None).healthy
 
 
-class TestCredentials:
-    def test_keys_before_a_profile(self):
-        keys = AwsCredentials.configured(SecretStr("a"), SecretStr("b"), "profile")
-        assert keys.profile is None
-        assert "access_key_id" in keys.describe()
-
-    def test_a_session_token_leaves_it_to_the_driver(self, monkeypatch):
-        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
-        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
-        monkeypatch.setenv("AWS_SESSION_TOKEN", "t")
-        monkeypatch.delenv("AWS_PROFILE", raising=False)
-        found = AwsCredentials.configured(SecretStr("a"), SecretStr("b"), None)
-        session = found.session("us-east-1")
-        assert found.describe(session) == "environment variables"
-        assert session.get_credentials().token == "t"
-
-    def test_a_profile_that_is_not_there_is_told(self):
-        with pytest.raises(ConfigurationError, match="nobody"):
-            AwsCredentials(profile="nobody").session("us-east-1")
-
-    def test_own_keys_work_under_a_profile_that_is_not_there(self, monkeypatch):
-        monkeypatch.setenv("AWS_PROFILE", "nobody")
-        session = AwsCredentials.embedded("a", "b").session("us-east-1")
-        assert session.get_credentials().access_key == "a"
-
-
 class TestPostgresAddress:
     @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
     def test_every_way_to_write_the_url(self, scheme):

@@ -1,7 +1,5 @@
 """The commands ``services up``, ``down`` and ``env``: the embedded servers alone."""
 
-import shlex
-
 from pydantic import SecretStr
 
 from dropzone import embedded
@@ -63,26 +61,19 @@ def environment(settings: Settings) -> dict[str, str]:
     addresses = _running(settings)
     postgres = postgres_settings(settings, addresses)
     s3 = s3_settings(settings, addresses)
-    keys = s3.credentials
+    mlflow = mlflow_settings(settings)
     values = {
         "DATABASE_URL": _plain(postgres.url),
         "AWS_ENDPOINT_URL_S3": s3.endpoint_url,
-        "AWS_ACCESS_KEY_ID": _plain(keys.access_key),
-        "AWS_SECRET_ACCESS_KEY": _plain(keys.secret_key),
+        **s3.credentials.exported(s3.region),
         "AWS_DEFAULT_REGION": s3.region,
         "DROPZONE_BUCKET": s3.bucket,
-        "MLFLOW_TRACKING_URI": tracking_uri(mlflow_settings(settings)),
+        "MLFLOW_TRACKING_URI": tracking_uri(mlflow),
+        **{name: _plain(secret) for name, secret in mlflow.login.items()},
     }
     if postgres.url is None:
         values |= _parts(settings)
     return {name: value for name, value in values.items() if value}
-
-
-def shell_lines(values: dict[str, str]) -> str:
-    """Return the lines that a POSIX shell evaluates."""
-    return "\n".join(
-        f"export {name}={shlex.quote(value)}" for name, value in values.items()
-    )
 
 
 def _parts(settings: Settings) -> dict[str, str | None]:

@@ -16,7 +16,12 @@ from dropzone.embedded.files import last_lines, open_log
 from dropzone.embedded.process import Account, Child
 from dropzone.errors import DropzoneError, UsageError
 from dropzone.sessions import SessionPool
-from dropzone.sessions.settings import MlflowSettings, mlflow_settings, tracking_uri
+from dropzone.sessions.settings import (
+    MlflowSettings,
+    mlflow_settings,
+    tracking_uri,
+    without_userinfo,
+)
 from dropzone.settings import Settings
 from dropzone.text import display
 
@@ -37,7 +42,7 @@ def serve(settings: Settings, port: int | None) -> int:
     store = mlflow_settings(settings)
     uri = tracking_uri(store)
     if uri.startswith(("http://", "https://")):
-        print(f"The runs are on the MLflow server: {uri}")
+        print(f"The runs are on the MLflow server: {without_userinfo(uri)}")
         return 0
     chosen = _free_port(port)
     _make_store(store)

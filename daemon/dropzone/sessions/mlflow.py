@@ -40,6 +40,7 @@ from dropzone import fsops
 from dropzone.errors import ConfigurationError, DropzoneError, ServiceUnavailable
 from dropzone.retry import Retry
 from dropzone.sessions.health import Health, measure
+from dropzone.sessions.rotation import log_in
 from dropzone.sessions.settings import (
     MlflowSettings,
     tracking_uri,
@@ -125,6 +126,11 @@ class MlflowSession:
             known = self._call(lambda: self._find_or_create(wanted))
             self._experiments[wanted] = known
         return known
+
+    def tag_experiment(self, name: str, value: str) -> None:
+        """Write a tag on the experiment of the settings."""
+        experiment = self.ensure_experiment()
+        self._call(lambda: self.client.set_experiment_tag(experiment, name, value))
 
     def find_runs(self, batch_id: str) -> list[Run]:
         """Return the runs of a batch, the oldest first; there should be one."""
@@ -333,6 +339,7 @@ class MlflowSession:
 
     @contextmanager
     def _translating(self) -> Iterator[None]:
+        log_in(self._settings)
         try:
             yield
         except _DRIVER_ERRORS as error:

@@ -26,6 +26,7 @@ from dropzone.errors import ConfigurationError
 from dropzone.retry import Retry
 from dropzone.sessions import migrate, postgres_errors
 from dropzone.sessions.health import Health, measure
+from dropzone.sessions.rotation import newest
 from dropzone.sessions.settings import PostgresSettings
 
 T = TypeVar("T")
@@ -81,6 +82,7 @@ class PostgresSession:
     def __init__(
         self, settings: PostgresSettings, *, stop: threading.Event | None = None
     ) -> None:
+        self._settings = settings
         self._conninfo = _conninfo(settings)
         self._retry = Retry(
             settings.retry, transient=postgres_errors.is_transient, stop=stop
@@ -92,7 +94,7 @@ class PostgresSession:
         # asks it directly and gets the reason at once, where the pool would wait.
         self._doubtful = True
         self._pool: ConnectionPool[Connection] = ConnectionPool(
-            self._conninfo,
+            self._conninfo_now,
             connection_class=Connection,
             kwargs={"autocommit": True, "row_factory": dict_row},
             configure=self._configure,
@@ -225,6 +227,9 @@ class PostgresSession:
             self._ask_directly()
             raise
 
+    def _conninfo_now(self) -> str:
+        return _conninfo(newest(self._settings))
+
     def _configure(self, connection: Connection) -> None:
         connection.patience = self._patience
 
@@ -238,7 +243,7 @@ class PostgresSession:
         if seconds is not None:
             limits = {"connect_timeout": seconds, "tcp_user_timeout": seconds * 1000}
         return Connection.connect(
-            self._conninfo, autocommit=True, row_factory=dict_row, **limits
+            self._conninfo_now(), autocommit=True, row_factory=dict_row, **limits
         )
 
 
@@ -295,7 +300,7 @@ def _know_vectors(connection: Connection) -> None:
 def _conninfo(settings: PostgresSettings) -> str:
     password = settings.password.get_secret_value() if settings.password else None
     if settings.url is not None:
-        named = _parsed(settings.url.get_secret_value())
+        named = parsed(settings.url.get_secret_value())
     else:
         named = {
             "host": settings.host,
@@ -320,7 +325,13 @@ def _conninfo(settings: PostgresSettings) -> str:
     return make_conninfo(**{**defaults, **given, "options": options})
 
 
-def _parsed(url: str) -> dict[str, Any]:
+def parsed(url: str) -> dict[str, Any]:
+    """Return the parts of a connection URL as libpq names them.
+
+    Raises:
+        ConfigurationError: it is not one.
+
+    """
     scheme, found, rest = url.partition("://")
     # SQLAlchemy's way to write it, which MLflow and others want.
     plain = f"postgresql://{rest}" if found and "+" in scheme else url

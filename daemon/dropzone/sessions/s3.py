@@ -57,8 +57,7 @@ class S3Session:
 
     def _connect(self) -> None:
         settings = self._settings
-        session = settings.credentials.session(settings.region)
-        self.credentials_source = settings.credentials.describe(session)
+        session = self._session = settings.credentials.session(settings.region)
         self.client: Any = session.client(
             "s3",
             endpoint_url=settings.endpoint_url,
@@ -70,6 +69,11 @@ class S3Session:
             endpoint_url=settings.endpoint_url,
             config=self._config(_PROBE_SECONDS, _PROBE_SECONDS),
         )
+
+    @property
+    def credentials_source(self) -> str:
+        """Where the keys come from; looks for them if nothing did before."""
+        return self._settings.credentials.describe(self._session)
 
     @property
     def address(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    CredentialRetrievalError,
     HTTPClientError,
     IncompleteReadError,
     NoCredentialsError,
@@ -40,8 +41,8 @@ _HINTS = {
     "AccessDenied": "Give these credentials s3:GetObject, PutObject and ListBucket.",
     "403": "Check the key pair and its rights with 'dropzone doctor'.",
     "ExpiredToken": "Renew the credentials with 'dropzone credentials refresh'.",
-    "InvalidAccessKeyId": "Check aws.access_key_id.",
-    "SignatureDoesNotMatch": "Check aws.secret_access_key.",
+    "InvalidAccessKeyId": "Check the key: dropzone credentials show",
+    "SignatureDoesNotMatch": "Check the secret key: dropzone credentials show",
     "RequestTimeTooSkewed": "Set the clock, as with: timedatectl set-ntp true.",
     "NoSuchBucket": "Create the bucket, or set aws.default_bucket.",
     "404": "Create the bucket, or set aws.default_bucket.",
@@ -89,12 +90,8 @@ def is_unknown_upload(error: BaseException) -> bool:
 
 def translate(error: Exception, address: str, key: str) -> DropzoneError:
     """Return the error of ours that says what to do next."""
-    if isinstance(error, NoCredentialsError):
-        return ServiceUnavailable(
-            "s3",
-            "There are no AWS credentials.",
-            hint="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or aws.profile.",
-        )
+    if isinstance(error, (NoCredentialsError, CredentialRetrievalError)):
+        return _without_keys(error)
     if isinstance(error, ParamValidationError):
         return DocumentRejected(f"S3 cannot take {key!r}: {error}")
     if not isinstance(error, ClientError):
@@ -110,6 +107,21 @@ def translate(error: Exception, address: str, key: str) -> DropzoneError:
     skewed = "request time" in told and "server's time" in told
     hint = _HINTS.get("RequestTimeTooSkewed" if skewed else code, "")
     return ServiceUnavailable("s3", f"{address} refuses: {code}: {told}", hint=hint)
+
+
+def _without_keys(error: BotoCoreError) -> ServiceUnavailable:
+    if isinstance(error, NoCredentialsError):
+        return ServiceUnavailable(
+            "s3",
+            "There are no AWS credentials.",
+            hint="Where they were looked for: dropzone credentials show",
+        )
+    source, told = error.kwargs["provider"], error.kwargs["error_msg"]
+    return ServiceUnavailable(
+        "s3",
+        f"The AWS credentials of {source} cannot be had: {told}",
+        hint="It is tried again. To look closer: dropzone credentials show",
+    )
 
 
 def server_time(answer: Mapping[str, Any]) -> float:

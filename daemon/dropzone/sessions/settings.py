@@ -1,13 +1,17 @@
 """What each session needs to know, taken from the settings and the servers we run."""
 
+import contextlib
+import os
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
 from pydantic import SecretStr
 
+from dropzone import secret_sources
 from dropzone.errors import ConfigurationError
 from dropzone.retry import DEFAULT_POLICY, RetryPolicy
 from dropzone.sessions.credentials import AwsCredentials
@@ -51,8 +55,8 @@ class S3Settings:
 
     @property
     def fixed_keys(self) -> bool:
-        """True when the settings hold the keys, so that no other can be found."""
-        return self.credentials.access_key is not None
+        """True for the keys of our own server, so that no other can be found."""
+        return self.credentials.isolated
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,8 @@ class PostgresSettings:
     statement_timeout: float = 60.0
     pool_size: int = 8
     retry: RetryPolicy = DEFAULT_POLICY
+    #: Where url and password lie, by the names of their variables, if in files.
+    files: Mapping[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,10 @@ class MlflowSettings:
     experiment_name: str = "dropzone"
     timeout: float = 10.0
     retry: RetryPolicy = DEFAULT_POLICY
+    #: What a tracking server asks for, by the names of MLflow's variables.
+    login: Mapping[str, SecretStr] = field(default_factory=dict)
+    #: Where some of it lies in files.
+    files: Mapping[str, Path] = field(default_factory=dict)
 
 
 def s3_settings(settings: Settings, addresses: ServiceAddresses | None) -> S3Settings:
@@ -109,8 +119,12 @@ def s3_settings(settings: Settings, addresses: ServiceAddresses | None) -> S3Set
     return S3Settings(
         bucket=aws.default_bucket or "dropzone",
         region=aws.region,
-        credentials=AwsCredentials.configured(
-            aws.access_key_id, aws.secret_access_key, aws.profile
+        credentials=AwsCredentials(
+            aws.access_key_id,
+            aws.secret_access_key,
+            aws.profile,
+            sources=aws.credentials_source,
+            keyring=settings.secrets.keyring,
         ),
         endpoint_url=aws.endpoint_url,
         encryption=aws.encryption,
@@ -128,6 +142,7 @@ def postgres_settings(
     """Return the way to Postgres: the settings, or the embedded server."""
     named = settings.postgres
     url = named.url
+    files = _files({"DATABASE_URL": url, "POSTGRES_PASSWORD": named.password})
     if settings.embeds_postgres:
         url = SecretStr(_known(_running(addresses).database_url))
     return PostgresSettings(
@@ -142,12 +157,18 @@ def postgres_settings(
         statement_timeout=named.statement_timeout_seconds,
         pool_size=named.pool_size,
         retry=RetryPolicy(seconds=settings.retry.call_seconds),
+        files=files,
     )
 
 
 def mlflow_settings(settings: Settings) -> MlflowSettings:
     """Return the way to MLflow: the settings, or a file in the first zone's state."""
     named = settings.mlflow
+    login = {
+        "MLFLOW_TRACKING_USERNAME": named.username,
+        "MLFLOW_TRACKING_PASSWORD": named.password,
+        "MLFLOW_TRACKING_TOKEN": named.token,
+    }
     return MlflowSettings(
         directory=settings.mlflow_directory,
         tracking_uri=named.tracking_uri,
@@ -155,6 +176,8 @@ def mlflow_settings(settings: Settings) -> MlflowSettings:
         experiment_name=named.experiment_name,
         timeout=named.timeout_seconds,
         retry=RetryPolicy(seconds=settings.retry.call_seconds),
+        login={name: value for name, value in login.items() if value is not None},
+        files=_files(login),
     )
 
 
@@ -178,6 +201,18 @@ def file_uri(path: Path) -> str:
 def without_userinfo(text: str) -> str:
     """Return ``text`` with user names and passwords cut out of the URLs in it."""
     return re.sub(r"://\S*@", "://", text)
+
+
+def _files(held: Mapping[str, SecretStr | None]) -> dict[str, Path]:
+    """Return the files in which these secrets lie; one that lies elsewhere has none."""
+    found = {}
+    for variable, secret in held.items():
+        path = secret_sources.file_of(variable, os.environ)
+        if secret is not None and path is not None:
+            with contextlib.suppress(ConfigurationError):
+                if secret_sources.read(path) == secret.get_secret_value():
+                    found[variable] = path
+    return found
 
 
 def _running(addresses: ServiceAddresses | None) -> ServiceAddresses:
