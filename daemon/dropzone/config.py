@@ -6,6 +6,7 @@ nearest valid one; ``Loaded.origins`` tells where each value came from.
 
 import difflib
 import os
+import re
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -122,7 +123,9 @@ def _flat(key: str, value: object) -> Iterator[tuple[str, str]]:
     elif isinstance(value, tuple):
         yield key, ", ".join(str(item) for item in value)
     else:
-        yield key, "" if value is None else str(value)
+        # An address may hold a password.
+        shown = re.sub(r"://\S*@", "://********@", str(value))
+        yield key, "" if value is None else shown
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from dropzone.commands.shells import Shell, lines
 from dropzone.errors import UsageError
 
 NASTY = {
-    "A": "it's $HOME `id` $(id) \"x\" \\ ! % & | < > ^ ; # ~ * ? {a,b} [x]",
+    "A": 'it\'s $HOME `id` $(id) "x" \\ ! % & | < > ^ ; # ~ * ? {a,b} [x]',
     "B": "two\nlines and\ttab, ends with a newline\n",
     "C": "-n",
     "D": "\u2018curly\u2019 quotes \u00e4 \U0001f511 'plain''doubled'",
@@ -25,7 +25,7 @@ NASTY = {
 
 
 def read_back(shell: Path, script: str, names: list[str], tmp_path: Path) -> list[str]:
-    """Let a real shell read the lines, and return the variables as a child sees them."""
+    """Let a real shell read the lines; return the variables as a child sees them."""
     file = tmp_path / "lines"
     file.write_text(f"{script}\nenv -0\n")
     done = subprocess.run(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dropzone import config, log, services
+from dropzone.config import Loaded
 from dropzone.errors import UsageError
 from dropzone.sessions import SessionPool
 from dropzone.settings import Settings, Zone
@@ -23,8 +24,18 @@ def settings(path: Path | None) -> Settings:
         ConfigurationError: something in them is wrong.
 
     """
+    return services.without_own_addresses(loaded(path).settings)
+
+
+def loaded(path: Path | None) -> Loaded:
+    """Return the settings as they are given, and let only warnings be logged.
+
+    Raises:
+        ConfigurationError: something in them is wrong.
+
+    """
     log.configure(level="warning")
-    return services.without_own_addresses(config.load(path).settings)
+    return config.load(path)
 
 
 def zone_named(chosen: Settings, name: str | None) -> Zone:
@@ -59,17 +70,17 @@ def explained(path: Path | None) -> list[Explained]:
         ConfigurationError: something in them is wrong.
 
     """
-    loaded = config.load(path)
-    used = services.without_own_addresses(loaded.settings)
-    given = dict(config.flatten(loaded.settings))
+    made = config.load(path)
+    used = services.without_own_addresses(made.settings)
+    given = dict(config.flatten(made.settings))
     return [
-        Explained(key, value, _origin(loaded, key, dropped=value != given[key]))
+        Explained(key, value, _origin(made, key, dropped=value != given[key]))
         for key, value in config.flatten(used)
     ]
 
 
-def _origin(loaded: config.Loaded, key: str, *, dropped: bool) -> str:
-    origin = config.origin_of(key, loaded.origins)
+def _origin(made: Loaded, key: str, *, dropped: bool) -> str:
+    origin = config.origin_of(key, made.origins)
     return f"{origin} names our embedded server" if dropped else origin
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from dropzone import config
+from dropzone import services
 from dropzone.commands import access
+from dropzone.config import Loaded
 from dropzone.sessions import Health, origins, proof
 from dropzone.sessions.origins import Credentials
 from dropzone.sessions.proof import Proof
@@ -27,15 +27,14 @@ class Renewed:
     what_to_do: str = ""
 
 
-def show(path: Path | None) -> list[Credentials]:
+def show(loaded: Loaded) -> list[Credentials]:
     """Return for each service which source won, and why the others did not.
 
     Raises:
-        ConfigurationError: the settings are wrong, or name a profile that is not there.
+        ConfigurationError: the settings name a profile that is not there.
 
     """
-    settings = access.settings(path)
-    loaded = config.load(path)
+    settings = services.without_own_addresses(loaded.settings)
     if settings.embeds_s3:
         s3 = origins.of_ours("s3")
     else:
@@ -60,15 +59,15 @@ def prove(settings: Settings) -> Iterator[Proof]:
         yield from proof.of_mlflow(pool.mlflow, settings.mlflow.experiment_name)
 
 
-def refresh(path: Path | None) -> Iterator[Renewed]:
+def refresh(loaded: Loaded) -> Iterator[Renewed]:
     """Get new credentials where they run out; see whether each service takes them."""
-    with access.sessions(access.settings(path)) as pool:
+    with access.sessions(services.without_own_addresses(loaded.settings)) as pool:
         checks: dict[str, Callable[[], Health]] = {
             "s3": pool.s3.check,
             "postgres": pool.postgres.check,
             "mlflow": pool.mlflow.check,
         }
-        for found in show(path):
+        for found in show(loaded):
             health = checks[found.service]() if found.source else None
             yield Renewed(
                 found.service,

@@ -21,9 +21,9 @@ def show(*, config: Config = None, as_json: Json = False) -> None:
     No secret is shown. STS, SSO or a metadata server is asked where it gives
     the AWS keys. The exit code is 1 when a service has none.
     """
-    from dropzone.commands import credentials, output, render_credentials
+    from dropzone.commands import access, credentials, output, render_credentials
 
-    found = credentials.show(config)
+    found = credentials.show(access.loaded(config))
     if as_json:
         output.print_json({"credentials": found})
     else:
@@ -79,9 +79,9 @@ def refresh(*, config: Config = None, as_json: Json = False) -> None:
     A running daemon does this by itself, before they run out and when they are
     refused. The exit code is 1 when a service does not take them.
     """
-    from dropzone.commands import credentials, output, render_credentials
+    from dropzone.commands import access, credentials, output, render_credentials
 
-    found = list(credentials.refresh(config))
+    found = list(credentials.refresh(access.loaded(config)))
     if as_json:
         output.print_json({"credentials": found})
     else:
