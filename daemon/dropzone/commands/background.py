@@ -1,5 +1,7 @@
 """The commands ``services up``, ``down`` and ``env``: the embedded servers alone."""
 
+import os
+
 from pydantic import SecretStr
 
 from dropzone import embedded
@@ -73,7 +75,11 @@ def environment(settings: Settings) -> dict[str, str]:
     }
     if postgres.url is None:
         values |= _parts(settings)
-    return {name: value for name, value in values.items() if value}
+    given = {name: value for name, value in values.items() if value}
+    # The shell that reads the lines has it too, and it belongs to other keys.
+    if os.environ.get("AWS_SESSION_TOKEN"):
+        given.setdefault("AWS_SESSION_TOKEN", "")
+    return given
 
 
 def _parts(settings: Settings) -> dict[str, str | None]:

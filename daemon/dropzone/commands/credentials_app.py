@@ -1,5 +1,6 @@
 """The group ``dropzone credentials``: options, exit codes, and what is printed."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -61,7 +62,8 @@ def export(
     """Print lines that set the credentials and addresses in a shell.
 
     The lines hold secrets. Temporary keys are those of this moment. The exit
-    code is 2 when a value cannot be written for this shell.
+    code is 1 when there are no AWS keys, 2 when a value cannot be written for
+    this shell.
     """
     from dropzone.commands import access, background, output, shells
 
@@ -70,6 +72,9 @@ def export(
         output.print_json(values)
     else:
         print(shells.lines(values, shell))
+    if "AWS_ACCESS_KEY_ID" not in values:
+        print("There are no AWS keys: dropzone credentials show", file=sys.stderr)
+        raise typer.Exit(PROBLEM)
 
 
 @app.command("refresh", cls=Command)

@@ -173,7 +173,13 @@ def sentence(error: Exception) -> str:
     """Return what an error of a source says, on one line."""
     if isinstance(error, LookupError):
         return f"the answer has no {error}"
-    return " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, EOFError):
+        return "it asks for a code on the terminal, and there is none"
+    told = str(error)
+    if isinstance(error, CredentialRetrievalError):
+        # Without the words that the driver puts before it, once for each layer.
+        told = str(error.kwargs["error_msg"])
+    return " ".join(told.split()).rstrip(": ") or type(error).__name__
 
 
 def _stamp(path: Path) -> Stamp:

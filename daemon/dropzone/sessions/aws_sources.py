@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import botocore.credentials
 from botocore.credentials import Credentials, create_credential_resolver
-from botocore.exceptions import ProfileNotFound
+from botocore.exceptions import ConfigParseError, ProfileNotFound
 from botocore.utils import (
     METADATA_BASE_URL,
     METADATA_BASE_URL_IPv6,
@@ -100,6 +100,8 @@ class AwsSources:
             raise ConfigurationError(
                 f"aws.profile: {error}.", hint="Run 'aws configure list-profiles'."
             ) from error
+        except ConfigParseError as error:
+            raise ConfigurationError(f"The files of the AWS tools: {error}.") from error
         self._providers = {provider.METHOD: provider for provider in made}
         self._profile = core.get_config_variable("profile") or "default"
         self._files = tuple(
@@ -219,6 +221,9 @@ class AwsSources:
         if not any(path.is_file() for path in self._files):
             places = " and no ".join(display(bytes(path)) for path in self._files)
             return Look(False, f"there is no {places}")
+        for path in self._files:
+            if path.is_file() and not os.access(path, os.R_OK):
+                return Look(False, f"{display(bytes(path))} cannot be read")
         if not self._settings_of_profile():
             return Look(False, f"there is no profile {self._profile!r}")
         return Look(False, f"profile {self._profile!r} has no {what}")

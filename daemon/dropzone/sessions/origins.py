@@ -8,7 +8,7 @@ import datetime as dt
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from dropzone import config, secret_sources
@@ -21,6 +21,9 @@ from dropzone.sessions.settings import (
     without_userinfo,
 )
 from dropzone.text import display
+
+if TYPE_CHECKING:
+    from dropzone.sessions.aws_search import AwsSearch
 
 #: In the order in which they are asked; the settings cannot change it.
 ORDER = ("environment", "secrets", "keyring", "settings")
@@ -68,19 +71,21 @@ def of_s3(settings: S3Settings) -> Credentials:
     """
     where = settings.endpoint_url or f"AWS {settings.region}"
     address = f"s3://{settings.bucket} at {without_userinfo(where)}"
-    from botocore.exceptions import BotoCoreError
+    from botocore.exceptions import CredentialRetrievalError, NoCredentialsError
+
+    from dropzone.sessions.aws_search import sentence
 
     search = settings.credentials.search(settings.region)
     try:
         found = search.load()
         frozen = found.get_frozen_credentials()
-    except BotoCoreError as error:
-        hint = "Set one of them: docs/credentials.md has an example of each."
-        problem = " ".join(str(error).split())
-        tried = tuple(Origin(*_fields(one)) for one in search.tried)
-        return Credentials(
-            "s3", address, None, "", tried, problem=problem, what_to_do=hint
-        )
+    except CredentialRetrievalError as error:
+        problem = f"{error.kwargs['provider']} does not work: {sentence(error)}"
+        hint = "Mend it, or leave it out by aws.credentials_source."
+        return _without(address, search, problem, hint)
+    except NoCredentialsError:
+        hint = "Set one of these; docs/credentials.md has an example of each."
+        return _without(address, search, "There are no AWS credentials.", hint)
     kind = "temporary key" if frozen.token else "key"
     return Credentials(
         "s3",
@@ -90,6 +95,11 @@ def of_s3(settings: S3Settings) -> Credentials:
         tuple(Origin(*_fields(one)) for one in search.tried),
         expires=_expiry(found),
     )
+
+
+def _without(address: str, search: "AwsSearch", problem: str, hint: str) -> Credentials:
+    tried = tuple(Origin(*_fields(one)) for one in search.tried)
+    return Credentials("s3", address, None, "", tried, problem=problem, what_to_do=hint)
 
 
 def _fields(tried: Any) -> tuple[str, str, str]:
@@ -133,9 +143,11 @@ def of_mlflow(settings: MlflowSettings, loaded: Loaded) -> Credentials:
     """Tell where the login of the tracking server comes from; nothing is asked."""
     uri = tracking_uri(settings)
     address = without_userinfo(uri)
+    if urlsplit(uri).password:
+        offered = config.offers("mlflow.tracking_uri", loaded, os.environ)
+        winner = _source(offered[-1]) if offered else "settings"
+        return Credentials("mlflow", address, winner, "password in the URI")
     if not uri.startswith(("http://", "https://")):
-        if urlsplit(uri).password:
-            return Credentials("mlflow", address, "settings", "password in the URI")
         return Credentials("mlflow", address, "none", "a local store needs no login")
     names = tuple(config.MLFLOW_LOGIN)
     sources, winner = _walk(names, names, loaded)
