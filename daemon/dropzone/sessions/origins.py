@@ -9,7 +9,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from dropzone import config, secret_sources
 from dropzone.config import ENVIRONMENT, Loaded
@@ -143,10 +142,10 @@ def of_mlflow(settings: MlflowSettings, loaded: Loaded) -> Credentials:
     """Tell where the login of the tracking server comes from; nothing is asked."""
     uri = tracking_uri(settings)
     address = without_userinfo(uri)
-    if urlsplit(uri).password:
+    if address != uri:
         offered = config.offers("mlflow.tracking_uri", loaded, os.environ)
-        winner = _source(offered[-1]) if offered else "settings"
-        return Credentials("mlflow", address, winner, "password in the URI")
+        place = _source(offered[-1]) if offered else "settings"
+        return Credentials("mlflow", address, place, "user and password in the URI")
     if not uri.startswith(("http://", "https://")):
         return Credentials("mlflow", address, "none", "a local store needs no login")
     names = tuple(config.MLFLOW_LOGIN)
