@@ -10,12 +10,17 @@ these files are looked for, the first one is taken:
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from dropzone.errors import ConfigurationError
 
 RUN_SECRETS = Path("/run/secrets")
+#: How the variables begin that hold secrets, ours and those of the clients we use.
+CARRIERS = (
+    *("AWS_", "DATABASE_URL", "DROPZONE__", "PGPASS", "POSTGRES_PASSWORD"),
+    *("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_URI"),
+)
 #: Longer than any token, shorter than a disk image named by mistake.
 _MOST_BYTES = 65_536
 
@@ -76,6 +81,19 @@ def no_file(
         f"{variable}_FILE is not set, and there is no {variable.lower()} "
         f"in {' or '.join(places)}"
     )
+
+
+def without_secrets(
+    environ: Mapping[str, str], *, keep: Iterable[str] = ()
+) -> dict[str, str]:
+    """Return an environment for a child process, without what holds our secrets.
+
+    ``keep`` names beginnings out of ``CARRIERS`` that this child needs.
+    """
+    dropped = tuple(set(CARRIERS) - set(keep))
+    return {
+        name: value for name, value in environ.items() if not name.startswith(dropped)
+    }
 
 
 def from_keyring(service: str, variable: str) -> str | None:

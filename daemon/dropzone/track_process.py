@@ -11,13 +11,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from dropzone import secret_sources
 from dropzone.errors import ServiceUnavailable, Stopping
-
-# It gets these through the pipe, where nobody sees them.
-_LOGIN = (
-    *("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"),
-    *("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_URI"),
-)
 
 
 class TrackProcess:
@@ -145,19 +140,12 @@ class TrackProcess:
 def _environment(
     settings: Mapping[str, Any], ours: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return our environment without secrets that logging a run does not need.
-
-    What needs them: artifacts in S3 the AWS keys, a store in Postgres its password.
-    """
+    # The login of a tracking server comes through the pipe, where nobody sees it.
+    # Artifacts may lie in S3, and a store in Postgres.
     store = settings.get("tracking_uri") or ""
-    dropped = ["DROPZONE__", "DATABASE_URL", "POSTGRES_", *_LOGIN]
-    dropped += [] if store.startswith("postgres") else ["PG"]
-    dropped += [] if store or settings.get("artifact_root") else ["AWS_"]
-    return {
-        name: value
-        for name, value in ours.items()
-        if not name.startswith(tuple(dropped))
-    }
+    keep = ["PGPASS"] if store.startswith("postgres") else []
+    keep += ["AWS_"] if store or settings.get("artifact_root") else []
+    return secret_sources.without_secrets(ours, keep=keep)
 
 
 def _send(

@@ -1,7 +1,6 @@
 """Each source of AWS credentials, behind local servers that answer like AWS."""
 
 import hashlib
-import json
 import os
 import socket
 import time
@@ -12,10 +11,15 @@ from typing import Any
 
 import keyring
 import pytest
-from keyring.backend import KeyringBackend
+from botocore.exceptions import (  # noqa: TID251 what the driver raises
+    BotoCoreError,
+    CredentialRetrievalError,
+    NoCredentialsError,
+)
 from pydantic import SecretStr
 
 from awsanswers import AwsAnswers, answering
+from awshome import REGION, ROLE, Drawer, everything
 from dropzone.embedded import ServiceAddresses
 from dropzone.errors import ConfigurationError, ServiceUnavailable
 from dropzone.retry import RetryPolicy
@@ -24,25 +28,6 @@ from dropzone.sessions.credentials import AwsCredentials
 from dropzone.sessions.s3 import S3Session
 from dropzone.settings import AWS_SOURCES
 from servers import fresh_bucket
-
-REGION = "us-east-1"
-ROLE = "arn:aws:iam::123456789012:role/files"
-
-
-class Drawer(KeyringBackend):
-    """A keyring that forgets."""
-
-    priority = 1  # type: ignore[assignment]
-
-    def __init__(self, held: dict[str, str]) -> None:
-        super().__init__()
-        self.held = held
-
-    def get_password(self, service: str, username: str) -> str | None:
-        return self.held.get(f"{service}/{username}")
-
-    def set_password(self, service: str, username: str, password: str) -> None:
-        self.held[f"{service}/{username}"] = password
 
 
 @pytest.fixture
@@ -72,81 +57,10 @@ def find(**options: Any) -> tuple[str | None, Any, dict[str, tuple[str, str]]]:
 
 def why(source: str, **options: Any) -> str:
     """Return what is said of a source where no credentials are found."""
-    from botocore.exceptions import BotoCoreError  # noqa: TID251
-
     search = AwsCredentials(**options).search(REGION)
     with pytest.raises(BotoCoreError):
         search.load()
     return next(tried.told for tried in search.tried if tried.source == source)
-
-
-START = "https://example.awsapps.com/start"
-PROFILE = {
-    "assumed-role": f"role_arn = {ROLE}\nsource_profile = base\n",
-    "sso": f"sso_start_url = {START}\nsso_region = {REGION}\n"
-    "sso_account_id = 1\nsso_role_name = r\n",
-    "profile": "aws_access_key_id = AKIAPROFILE\n"
-    "aws_secret_access_key = canary-profile\n",
-}
-
-
-def write_profile(home: Path, *parts: str) -> None:
-    """Write a default profile that has only these parts."""
-    held = "".join(PROFILE[part] for part in parts)
-    base = f"[profile base]\n{PROFILE['profile']}"
-    (home / "config").write_text(f"[default]\nregion = x\n{held}{base}")
-
-
-def log_in_to_sso(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Write what 'aws sso login' leaves behind."""
-    cache = home / "sso-cache"
-    cache.mkdir()
-    name = hashlib.sha1(START.encode()).hexdigest()  # noqa: S324 as the AWS tools do
-    token = {"accessToken": "sso-token", "expiresAt": "2099-01-01T00:00:00Z"}
-    (cache / f"{name}.json").write_text(json.dumps(token))
-    monkeypatch.setattr(
-        "botocore.credentials.SSOProvider._SSO_TOKEN_CACHE_DIR", str(cache)
-    )
-
-
-def everything(
-    home: Path, aws: AwsAnswers, monkeypatch: pytest.MonkeyPatch
-) -> dict[str, Any]:
-    """Set every source; return how to take each away again."""
-    folder = home / "mounted"
-    folder.mkdir()
-    (folder / "aws_access_key_id").write_text("AKIASECRETS\n")
-    (folder / "aws_secret_access_key").write_text("canary-secrets\n")
-    (home / "jwt").write_text("a.b.c")
-    for name, value in {
-        "AWS_ACCESS_KEY_ID": "AKIAENV",
-        "AWS_SECRET_ACCESS_KEY": "canary-env",
-        "CREDENTIALS_DIRECTORY": str(folder),
-        "AWS_WEB_IDENTITY_TOKEN_FILE": str(home / "jwt"),
-        "AWS_ROLE_ARN": ROLE,
-        "AWS_ENDPOINT_URL_STS": aws.url,
-        "AWS_ENDPOINT_URL_SSO": aws.url,
-        "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{aws.url}/container",
-        "AWS_EC2_METADATA_SERVICE_ENDPOINT": aws.url,
-    }.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
-    held = {
-        "dz/AWS_ACCESS_KEY_ID": "AKIARING",
-        "dz/AWS_SECRET_ACCESS_KEY": "canary-ring",
-    }
-    monkeypatch.setattr(keyring, "get_password", Drawer(held).get_password)
-    write_profile(home, "assumed-role", "sso", "profile")
-    log_in_to_sso(home, monkeypatch)
-    return {
-        "environment": lambda: monkeypatch.delenv("AWS_ACCESS_KEY_ID"),
-        "secrets": lambda: monkeypatch.delenv("CREDENTIALS_DIRECTORY"),
-        "assumed-role": lambda: write_profile(home, "sso", "profile"),
-        "web-identity": lambda: monkeypatch.delenv("AWS_WEB_IDENTITY_TOKEN_FILE"),
-        "sso": lambda: write_profile(home, "profile"),
-        "profile": (home / "config").unlink,
-        "container": lambda: monkeypatch.delenv("AWS_CONTAINER_CREDENTIALS_FULL_URI"),
-    }
 
 
 def test_each_source_wins_in_its_turn_and_the_others_say_why_not(
@@ -291,8 +205,6 @@ def test_a_laptop_asks_nobody(home: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
     search = AwsCredentials().search(REGION)
     began = time.monotonic()
-    from botocore.exceptions import NoCredentialsError  # noqa: TID251
-
     with pytest.raises(NoCredentialsError):
         search.load()
     assert time.monotonic() - began < 0.2
@@ -314,6 +226,20 @@ def test_a_role_is_assumed_anew_before_it_runs_out(
     assert first != second
     assert found.get_frozen_credentials().access_key == second
     assert found.method == "assumed-role"
+
+
+def test_a_renewal_that_fails_is_told_and_made_up_for(
+    home: Path, aws: AwsAnswers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything(home, aws, monkeypatch)
+    aws.lasts = 300
+    found = AwsCredentials(sources=("web-identity",)).session(REGION).get_credentials()
+    first = found.get_frozen_credentials().access_key
+    aws.fault = (403, "AccessDenied")
+    with pytest.raises(CredentialRetrievalError, match="AccessDenied as planned"):
+        found.get_frozen_credentials()
+    aws.fault = None
+    assert found.get_frozen_credentials().access_key != first
 
 
 def test_what_names_nothing_or_half_is_refused_at_once(

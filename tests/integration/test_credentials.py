@@ -175,6 +175,35 @@ def test_every_service_is_proven_and_takes_what_was_renewed(
     assert "SignatureDoesNotMatch" in refused.problem
 
 
+def test_the_holder_of_the_servers_gets_no_secret(tmp_path: Path) -> None:
+    canary = "canary-of-another-service"
+    zone = ZoneOfTest(tmp_path, {})
+    named = ("POSTGRES_PASSWORD", "MLFLOW_TRACKING_TOKEN", "AWS_SECRET_ACCESS_KEY")
+    zone.environment |= dict.fromkeys(named, canary)
+    up = zone.command("services", "up")
+    try:
+        assert up.returncode == 0, up.stderr
+        folder = os.fsencode(tmp_path)
+        holders = [
+            path.parent
+            for path in Path("/proc").glob("[0-9]*/cmdline")
+            if folder in _held(path) and b"embedded.holder" in _held(path)
+        ]
+        assert len(holders) == 1
+        told = (holders[0] / "environ").read_bytes()
+        assert b"PATH=" in told
+        assert canary.encode() not in told
+    finally:
+        zone.command("services", "down")
+
+
+def _held(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
 def test_the_commands_end_with_one_or_two(zone: ZoneOfTest) -> None:
     zone.environment["AWS_SECRET_ACCESS_KEY"] = "canary!"
     refused = zone.command("credentials", "export", "--shell", "cmd")

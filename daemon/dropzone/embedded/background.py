@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import dropzone
+from dropzone import secret_sources
 from dropzone.embedded import files, record
 from dropzone.embedded.record import Role, ServiceAddresses
 from dropzone.errors import ServiceUnavailable, UsageError, ZoneError
@@ -92,7 +93,7 @@ def _start_holder(directory: Path, flags: list[str]) -> None:
             stdout=subprocess.PIPE,
             stderr=log,
             cwd="/",
-            env={**os.environ, "PYTHONPATH": path},
+            env={**secret_sources.without_secrets(os.environ), "PYTHONPATH": path},
             start_new_session=True,
             check=True,
         )
