@@ -51,7 +51,8 @@ def renewed(found: Iterable[Renewed]) -> Iterator[RenderableType]:
     for one in found:
         name = _NAMES[one.service]
         if one.source is not None:
-            end = _end(one.expires) or ", which does not run out"
+            keys = one.service == "s3" and one.source != "embedded"
+            end = _end(one.expires) or (", which does not run out" if keys else "")
             yield Text(f"{name}: {one.source}: {shown(one.told)}{end}")
         if one.works:
             yield Text(f"{name} takes it.", style="green")
