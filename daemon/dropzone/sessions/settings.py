@@ -119,13 +119,7 @@ def s3_settings(settings: Settings, addresses: ServiceAddresses | None) -> S3Set
     return S3Settings(
         bucket=aws.default_bucket or "dropzone",
         region=aws.region,
-        credentials=AwsCredentials(
-            aws.access_key_id,
-            aws.secret_access_key,
-            aws.profile,
-            sources=aws.credentials_source,
-            keyring=settings.secrets.keyring,
-        ),
+        credentials=aws_credentials(settings),
         endpoint_url=aws.endpoint_url,
         encryption=aws.encryption,
         kms_key_id=aws.kms_key_id,
@@ -133,6 +127,18 @@ def s3_settings(settings: Settings, addresses: ServiceAddresses | None) -> S3Set
         connect_timeout=aws.connect_timeout_seconds,
         read_timeout=aws.read_timeout_seconds,
         retry=retry,
+    )
+
+
+def aws_credentials(settings: Settings) -> AwsCredentials:
+    """Return where to look for AWS keys, as the settings say."""
+    aws = settings.aws
+    return AwsCredentials(
+        aws.access_key_id,
+        aws.secret_access_key,
+        aws.profile,
+        sources=aws.credentials_source,
+        keyring=settings.secrets.keyring,
     )
 
 
