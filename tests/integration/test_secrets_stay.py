@@ -54,9 +54,10 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def environ_of(pid: int) -> bytes:
+def held(pid: int, name: str) -> bytes:
+    """Return a file of /proc; empty for a process that has ended."""
     try:
-        return Path(f"/proc/{pid}/environ").read_bytes()
+        return Path(f"/proc/{pid}/{name}").read_bytes()
     except OSError:
         return b""
 
@@ -112,11 +113,10 @@ def test_a_daemon_at_work_gives_no_secret_away(zone: ZoneOfTest) -> None:
     family = descendants(daemon.pid)
     # MLflow's process and two parsers.
     assert len(family) >= 3
-    handed = {f"environment of {pid}": environ_of(pid) for pid in family}
+    handed = {f"environment of {pid}": held(pid, "environ") for pid in family}
     assert look_for(canaries, handed) == []
     lines = {
-        f"command line of {pid}": Path(f"/proc/{pid}/cmdline").read_bytes()
-        for pid in [daemon.pid, *family]
+        f"command line of {pid}": held(pid, "cmdline") for pid in [daemon.pid, *family]
     }
     assert look_for(canaries, lines) == []
     limits = Path(f"/proc/{daemon.pid}/limits").read_text()
@@ -128,7 +128,9 @@ def test_a_daemon_at_work_gives_no_secret_away(zone: ZoneOfTest) -> None:
     # A crash, with whatever it leaves.
     daemon.send_signal(signal.SIGABRT)
     daemon.wait(10)
-    wait_for(lambda: not any(map(environ_of, family)), "the family has ended")
+    wait_for(
+        lambda: not any(held(pid, "environ") for pid in family), "the family has ended"
+    )
     texts = written(zone)
     assert any(path.endswith("mlflow.db") for path in texts)
     assert any("receipts" in path for path in texts)
