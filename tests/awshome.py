@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +70,7 @@ def everything(
         "dz/AWS_ACCESS_KEY_ID": "AKIARING",
         "dz/AWS_SECRET_ACCESS_KEY": "canary-ring",
     }
-    monkeypatch.setattr(keyring, "get_password", Drawer(held).get_password)
+    keyring.set_keyring(Drawer(held))
     write_profile(home, "assumed-role", "sso", "profile")
     log_in_to_sso(home, monkeypatch)
     return {
@@ -80,6 +82,16 @@ def everything(
         "profile": (home / "config").unlink,
         "container": lambda: monkeypatch.delenv("AWS_CONTAINER_CREDENTIALS_FULL_URI"),
     }
+
+
+@contextmanager
+def keyring_kept() -> Iterator[None]:
+    """Put the machine's own keyring back at the end."""
+    before = keyring.get_keyring()
+    try:
+        yield
+    finally:
+        keyring.set_keyring(before)
 
 
 class Drawer(KeyringBackend):

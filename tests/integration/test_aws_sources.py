@@ -19,7 +19,7 @@ from botocore.exceptions import (  # noqa: TID251 what the driver raises
 from pydantic import SecretStr
 
 from awsanswers import AwsAnswers, answering
-from awshome import REGION, ROLE, Drawer, everything
+from awshome import REGION, ROLE, Drawer, everything, keyring_kept
 from dropzone.embedded import ServiceAddresses
 from dropzone.errors import ConfigurationError, ServiceUnavailable
 from dropzone.retry import RetryPolicy
@@ -37,7 +37,7 @@ def aws() -> Iterator[AwsAnswers]:
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A machine that knows nothing of AWS."""
     for name in list(os.environ):
         if name.startswith("AWS_") or name == "CREDENTIALS_DIRECTORY":
@@ -45,7 +45,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    return tmp_path
+    with keyring_kept():
+        yield tmp_path
 
 
 def find(**options: Any) -> tuple[str | None, Any, dict[str, tuple[str, str]]]:
@@ -130,7 +131,7 @@ def test_every_source_says_what_it_lacks(
     (home / "maker").write_text("LENOVO\n")
     monkeypatch.setattr(aws_sources, "_MAKER", home / "maker")
     assert why("instance") == "this machine is no EC2 instance but by 'lenovo'"
-    monkeypatch.setattr(keyring, "get_password", Drawer({}).get_password)
+    keyring.set_keyring(Drawer({}))
     assert why("keyring", keyring="dz") == "the keyring's 'dz' has no AWS_ACCESS_KEY_ID"
 
 

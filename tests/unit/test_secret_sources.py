@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from awshome import keyring_kept
 from dropzone import config, secret_sources
 from dropzone.errors import ConfigurationError
 
@@ -136,7 +137,8 @@ def test_a_keyring_that_gives_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
     import keyring
 
-    keyring.core.init_backend()
-    with pytest.raises(ConfigurationError, match="gives nothing") as caught:
-        config.load(None, {"DROPZONE__SECRETS__KEYRING": "dz"})
+    with keyring_kept():
+        keyring.core.init_backend()
+        with pytest.raises(ConfigurationError, match="gives nothing") as caught:
+            config.load(None, {"DROPZONE__SECRETS__KEYRING": "dz"})
     assert "secrets.keyring" in caught.value.hint
