@@ -1,0 +1,209 @@
+"""Measures session records: ``sessions.py records`` and ``sessions.py growth``."""
+
+import asyncio
+import gc
+import os
+import random
+import statistics
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from dropzone.journal import AsyncSessions, Sessions
+
+#: What a record carries here: 120 bytes of JSON.
+DATA = {"step": 3, "files": ["a.pdf", "b.pdf"], "model": "hash-v1", "note": "x" * 55}
+#: What the original claims, in seconds and bytes; a fiftieth of the times is the aim.
+ORIGINAL = {"create": 8e-3, "check": 2e-3, "update": 1e-3, "memory": 1843}
+
+
+def change(data):
+    data["step"] += 1
+
+
+def disk(folder: Path) -> float:
+    """Return the median seconds of one fdatasync of 4 KB over written blocks."""
+    with (folder / "fsync").open("wb", buffering=0) as file:
+        file.write(bytes(1 << 20))
+        os.fsync(file.fileno())
+        seconds = []
+        for _ in range(100):
+            begun = time.perf_counter()
+            os.pwrite(file.fileno(), random.randbytes(4096), 4096)
+            os.fdatasync(file.fileno())
+            seconds.append(time.perf_counter() - begun)
+    return statistics.median(seconds)
+
+
+def alone(sessions: Sessions) -> dict[str, float]:
+    """Return the median seconds of one caller's calls, one after another."""
+    made = []
+    calls = {
+        "create": lambda: made.append(sessions.create("a", data=DATA, lease="me")),
+        "check": lambda: sessions.check(random.choice(made)),
+        "update": lambda: sessions.update(random.choice(made), change),
+        "touch": lambda: sessions.touch(random.choice(made)),
+    }
+    return {name: statistics.median(timed(call, 300)) for name, call in calls.items()}
+
+
+def timed(call, times: int) -> list[float]:
+    seconds = []
+    for _ in range(times):
+        begun = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - begun)
+    return seconds
+
+
+def threads(sessions: Sessions, count: int, each: int) -> dict[str, float]:
+    """Return the seconds for each call of so many threads, wall over calls."""
+    made = [[] for _ in range(count)]
+
+    def create(mine):
+        mine.append(sessions.create("a", data=DATA, lease="me"))
+
+    def check(mine):
+        sessions.check(random.choice(mine))
+
+    def update(mine):
+        sessions.update(random.choice(mine), change)
+
+    found = {}
+    for call in (create, check, update):
+
+        def work(mine, call=call):
+            for _ in range(each):
+                call(mine)
+
+        workers = [threading.Thread(target=work, args=(mine,)) for mine in made]
+        begun = time.perf_counter()
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        found[call.__name__] = (time.perf_counter() - begun) / count / each
+    return found
+
+
+async def tasks(path: Path, count: int, each: int) -> dict[str, float]:
+    """As ``threads``, with tasks of one event loop."""
+    found = {}
+    async with AsyncSessions(path) as sessions:
+        made = [[] for _ in range(count)]
+
+        async def create(mine):
+            mine.append(await sessions.create("a", data=DATA, lease="me"))
+
+        async def check(mine):
+            await sessions.check(random.choice(mine))
+
+        async def update(mine):
+            await sessions.update(random.choice(mine), change)
+
+        for call in (create, check, update):
+
+            async def work(mine, call=call):
+                for _ in range(each):
+                    await call(mine)
+
+            begun = time.perf_counter()
+            await asyncio.gather(*(work(mine) for mine in made))
+            found[call.__name__] = (time.perf_counter() - begun) / count / each
+    return found
+
+
+def resident() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def memory(folder: Path, records: int = 50_000) -> float:
+    """Return the bytes of resident memory for each active record in the cache."""
+    path = folder / "memory.sqlite"
+    asyncio.run(fill(path, records))
+    with Sessions(path, cached=4 * records) as sessions:
+        ids = [record.id for record in sessions.active()]
+        # The connection's own page cache, 2 MB, fills here.
+        for name in ids[:1000]:
+            sessions.get(name)
+        gc.collect()
+        before = resident()
+        for name in ids:
+            sessions.get(name)
+        gc.collect()
+        return (resident() - before) / (records - 1000)
+
+
+async def fill(path: Path, records: int, at_once: int = 1000) -> None:
+    async with AsyncSessions(path, cached=0) as sessions:
+
+        async def work(number):
+            for _ in range(number, records, at_once):
+                await sessions.create(f"owner{number % 100}", data=DATA, lease="me")
+
+        await asyncio.gather(*(work(number) for number in range(at_once)))
+
+
+def records(options) -> dict:
+    with tempfile.TemporaryDirectory(prefix="dropzone-bench-") as name:
+        folder = Path(name)
+        with Sessions(folder / "alone.sqlite") as sessions:
+            single = alone(sessions)
+        with Sessions(folder / "threads.sqlite") as sessions:
+            many = threads(sessions, options.threads, options.each)
+        looped = asyncio.run(tasks(folder / "tasks.sqlite", options.tasks, 20))
+        return {
+            "fdatasync_us": us(disk(folder)),
+            "one_caller_us": {name: us(value) for name, value in single.items()},
+            f"{options.threads}_threads_us": {n: us(v) for n, v in many.items()},
+            f"{options.tasks}_tasks_us": {n: us(v) for n, v in looped.items()},
+            "aim_us": {n: us(ORIGINAL[n] / 50) for n in ("create", "check", "update")},
+            "memory_bytes": round(memory(folder)),
+            "original_memory_bytes": ORIGINAL["memory"],
+            "load": os.getloadavg()[0],
+        }
+
+
+def us(seconds: float) -> float:
+    return round(seconds * 1e6, 1)
+
+
+def growth(options) -> dict:
+    """Return how long calls take in files of growing size."""
+    found = {}
+    for size in (10_000, 100_000, 1_000_000)[: options.sizes]:
+        with tempfile.TemporaryDirectory(prefix="dropzone-bench-") as name:
+            found[f"{size:,}"] = grown(Path(name) / "s.sqlite", size)
+    return found
+
+
+def grown(path: Path, size: int) -> dict:
+    begun = time.perf_counter()
+    asyncio.run(fill(path, size))
+    filled = time.perf_counter() - begun
+    with Sessions(path) as sessions:
+        sessions.stats()
+        owner = timed(lambda: next(sessions.active("owner7", page=100)), 50)
+        begun = time.perf_counter()
+        asyncio.run(fill(path, 10_000))
+        more = time.perf_counter() - begun
+        figures = {
+            "create_us": us(filled / size),
+            "create_10,000_more_us": us(more / 10_000),
+            "active_page_of_100_us": us(statistics.median(owner)),
+            "stats_us": us(statistics.median(timed(sessions.stats, 50))),
+            "nothing_to_clean_us": us(
+                statistics.median(timed(lambda: sessions.cleanup(3600), 20))
+            ),
+        }
+        ids = [record.id for record in sessions.active("owner7", page=500)][:5000]
+        figures["get_us"] = us(
+            statistics.median(timed(lambda: sessions.get(random.choice(ids)), 2000))
+        )
+        begun = time.perf_counter()
+        ended = sessions.cleanup(0)
+        figures["clean_each_us"] = us((time.perf_counter() - begun) / ended)
+        figures["file_bytes_each"] = round(path.stat().st_size / ended)
+    return figures

@@ -1,0 +1,191 @@
+"""The words of the session records as values: records, events, metrics, counts."""
+
+import json
+import sys
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple, Self
+
+from dropzone.journal.session_errors import SessionDataError
+
+
+class SessionStatus(StrEnum):
+    """Active, or one of the three ways a session ends."""
+
+    ACTIVE = "active"
+    ENDED = "ended"
+    TIMEOUT = "timeout"
+    ERROR = "error"
+
+
+class Session(NamedTuple):
+    """A session record as it was when it was read; nothing changes in it later.
+
+    Times are seconds since the epoch. ``data`` and ``metadata`` are read anew from
+    their JSON at every access, so changing what they return changes no record: use
+    ``Sessions.update``. ``version`` counts changes of content and state, not mere
+    activity. ``ttl`` is how many seconds the session lives after its last activity,
+    None for ever. ``failures`` counts wrong tokens. ``token`` is there only on what
+    ``create`` or ``lease`` returned: the file keeps its SHA-256 alone.
+    """
+
+    id: str
+    owner: str
+    status: SessionStatus
+    started_at: float
+    ended_at: float | None
+    end_reason: str | None
+    last_activity: float
+    data_json: str
+    metadata_json: str
+    interaction_count: int
+    version: int
+    ttl: float | None
+    expires_at: float | None
+    lease_owner: str | None
+    lease_until: float | None
+    lease_digest: bytes | None
+    failures: int
+    locked: bool
+    token: str | None = None
+
+    @property
+    def data(self) -> Any:
+        """What ``create`` or ``update`` was given, as a copy of your own."""
+        return json.loads(self.data_json)
+
+    @property
+    def metadata(self) -> Any:
+        return json.loads(self.metadata_json)
+
+    @property
+    def active(self) -> bool:
+        return self.status == SessionStatus.ACTIVE
+
+    def expired(self, now: float) -> bool:
+        """Whether its time to live is over and nobody has noted that yet."""
+        return self.active and self.expires_at is not None and self.expires_at <= now
+
+    @classmethod
+    def of(cls, row: tuple[Any, ...]) -> Self:
+        """Return the record of a row of the table."""
+        values = list(row[:18])
+        values[1] = sys.intern(row[1])
+        values[2] = _STATUSES[row[2]]
+        values[17] = bool(row[17])
+        return cls._make([*values, None])
+
+    def __repr__(self) -> str:
+        # Never the token, and not megabytes of data.
+        return f"Session({self.id}, {self.owner!r}, {self.status}, v{self.version})"
+
+
+_STATUSES = {str(status): status for status in SessionStatus}
+#: How many of the table's columns are fields of a Session.
+COLUMNS = len(Session._fields) - 1
+
+
+class Event(NamedTuple):
+    """Something recorded about a session; ``at`` in epoch seconds.
+
+    ``kind`` is what the caller chose, or ``security`` for a refused token; ``seq``
+    grows with each event of the file.
+    """
+
+    seq: int
+    session_id: str
+    at: float
+    kind: str
+    data: Any
+
+
+class Metric(NamedTuple):
+    """What was measured under one name in one session, in the caller's unit."""
+
+    name: str
+    count: int
+    total: float
+    least: float
+    most: float
+    last: float
+
+    @property
+    def mean(self) -> float:
+        return self.total / self.count
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStats:
+    """How many records have each status; ``locked`` of the active are locked out."""
+
+    active: int
+    ended: int
+    timeout: int
+    error: int
+    locked: int
+    #: Records in this process's memory.
+    cached: int
+
+    @property
+    def records(self) -> int:
+        return self.active + self.ended + self.timeout + self.error
+
+
+_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+
+
+def to_json(value: Any, what: str) -> str:
+    """Return the value as JSON text that reads back as an equal value.
+
+    Raises:
+        SessionDataError: it is not JSON.
+
+    """
+    try:
+        text = _encode(value)
+        same = json.loads(text) == value
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SessionDataError(
+            f"The {what} cannot be written as JSON: {_reason(error)}.", hint=_HINT
+        ) from error
+    if not same:
+        raise SessionDataError(
+            f"The {what} would not come back from JSON as it is: it has a tuple, or a "
+            "key that is not text.",
+            hint=_HINT,
+        )
+    return text
+
+
+_HINT = "Use dicts with text as keys, lists, text, finite numbers, booleans and None."
+
+
+def _reason(error: Exception) -> str:
+    return "it is nested too deep" if isinstance(error, RecursionError) else str(error)
+
+
+def object_json(value: dict[str, Any] | None, what: str) -> str:
+    """As ``to_json``, for what must be an object; None is an empty one."""
+    if value is None:
+        return "{}"
+    if not isinstance(value, dict):
+        raise SessionDataError(
+            f"The {what} must be a dict, not {type(value).__name__}.", hint=_HINT
+        )
+    return to_json(value, what)
+
+
+def plain(text: str, what: str) -> str:
+    """Return the text as it is, if SQLite can keep it.
+
+    Raises:
+        SessionDataError: it is empty, no text, or has half a surrogate pair.
+
+    """
+    if not isinstance(text, str) or not text:
+        raise SessionDataError(f"The {what} must be text, and not empty.")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise SessionDataError(f"The {what} is not valid Unicode text.") from error
+    return text
