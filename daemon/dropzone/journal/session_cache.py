@@ -1,8 +1,8 @@
 """The active records in memory, and the proof that they are those of the file.
 
 Every commit takes the next number (table ``commits``). The cache knows up to which
-number it holds every change; a reader compares that with the file's number before it
-takes a record from here. What another process committed in between empties the cache.
+number nothing in it was changed; a reader compares that with the file's number before
+it takes a record from here. A number that this process did not commit empties the cache.
 """
 
 import threading
@@ -32,59 +32,63 @@ class SessionCache:
         self._lock = threading.Lock()
         self._young: dict[str, Row] = {}
         self._old: dict[str, Row] = {}
-        #: Every change up to this commit is in here.
+        #: Nothing in here was changed since by a commit up to this one.
         self.number = number
-        # The commit under way in this process: not yet in here, but nobody else's.
-        self._coming = number
+        #: Grows with each commit of this process; one is under way while it is open.
+        self.turn = 0
+        self._open = False
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
 
-    def look(self, key: str) -> Session | None:
-        """Return the record; current only after ``covers`` said so."""
+    def look(self, key: str, number: int) -> Session | None:
+        """Return the record, if it is here and as it was at that commit or later."""
+        if number > self.number:
+            with self._lock:
+                if number > self.number:
+                    self._empty(number)
         row = self._young.get(key) or self._old.get(key)
         return None if row is None else Session._make((*row, None))
 
-    def covers(self, number: int, *, counted: bool = True) -> bool:
-        """Whether records in here are at least as new as that commit.
-
-        Not ``counted``: the file changed, its number did not; somebody wrote to it with
-        another program. True also after a foreign commit emptied the cache.
-        """
-        if counted and number <= self.number:
-            return True
-        with self._lock:
-            if not counted:
-                self._empty(self.number)
-            elif number > self.number:
-                if number == self._coming:
-                    return False
-                self._empty(number)
-        return True
-
-    def keep(self, record: Session, number: int) -> None:
-        """Keep a record read when the cache was at ``number``, if it still is."""
+    def keep(self, record: Session, turn: int) -> None:
+        """Keep a record whose reading began at that turn, if it still is that turn."""
         with self._lock:
             # Else it may be older than what was put or dropped since.
-            if number == self.number:
+            if turn == self.turn and not self._open:
                 self._put(record)
 
     def begin(self, number: int) -> None:
-        """Note that this process is about to commit this number."""
-        with self._lock:
-            self._coming = number
-            if self.number < number - 1:
+        """Note that this process holds the file to commit this number."""
+        if self.number < number - 1:
+            with self._lock:
                 self._empty(number - 1)
 
-    def publish(self, number: int, changes: Iterable[Changes]) -> None:
-        """Take over what the commit of this number changed."""
+    def prepare(self, number: int, changes: Sequence[Changes]) -> None:
+        """Drop what the commit of this number will change.
+
+        What stays in here is true before and after it, so nobody needs to wait.
+        """
         with self._lock:
-            for keys, record in changes:
+            self._open = True
+            self.turn += 1
+            for keys, _ in changes:
                 for key in keys:
                     self._drop(key)
+            self.number = number
+
+    def publish(self, changes: Sequence[Changes]) -> None:
+        """Take over what was committed."""
+        with self._lock:
+            for _, record in changes:
                 if record is not None:
                     self._put(record)
-            self.number = number
+            self._open = False
+
+    def abandon(self) -> None:
+        """The commit failed: its number may become somebody else's."""
+        with self._lock:
+            self._empty(0)
+            self._open = False
 
     def _put(self, record: Session) -> None:
         if self._off or not record.active or _size(record) > _LARGEST:
@@ -101,6 +105,7 @@ class SessionCache:
     def _empty(self, number: int) -> None:
         self._young = {}
         self._old = {}
+        self.turn += 1
         self.number = number
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from dropzone import queries
 from dropzone.errors import ServiceUnavailable, ZoneError
 from dropzone.journal.session import Session
-from dropzone.journal.session_cache import SessionCache
+from dropzone.journal.session_cache import Changes, SessionCache
 from dropzone.journal.session_errors import (
     SessionDataError,
     SessionError,
@@ -46,9 +46,10 @@ class SessionFile:
 
         """
         self.path = path
-        self._readers: collections.deque[_Reader] = collections.deque()
+        self._readers: collections.deque[sqlite3.Connection] = collections.deque()
         self._closed = False
         self._number = 0
+        self._changes: list[Changes] = []
         try:
             connection = _prepared(path)
             number = connection.execute(SQL["number"]).fetchone()[0]
@@ -68,7 +69,7 @@ class SessionFile:
         self._closed = True
         self.writer.close()
         while self._readers:
-            self._readers.pop().connection.close()
+            self._readers.pop().close()
 
     def hit(self, key: str) -> Session | None:
         """Return the record if memory has it as it is in the file now."""
@@ -80,7 +81,7 @@ class SessionFile:
 
     def rows(self, name: str, values: Any = ()) -> list[Any]:
         """Return the rows of one of the named read statements."""
-        return self._read(lambda r: r.connection.execute(SQL[name], values).fetchall())
+        return self._read(lambda r: r.execute(SQL[name], values).fetchall())
 
     # As the writer's keeper, on its thread.
 
@@ -88,44 +89,41 @@ class SessionFile:
         self._number = connection.execute(SQL["commit"]).fetchone()[0]
         self.cache.begin(self._number)
 
-    def committed(self, units: Sequence[Unit[Any]]) -> None:
-        changes = (unit.changes() for unit in units if isinstance(unit, Work))
-        self.cache.publish(self._number, changes)
+    def ready(self, units: Sequence[Unit[Any]]) -> None:
+        self._changes = [unit.changes() for unit in units if isinstance(unit, Work)]
+        self.cache.prepare(self._number, self._changes)
 
-    def _get(self, reader: "_Reader", key: str) -> Session | None:
-        covered = self._covered(reader)
+    def committed(self) -> None:
+        self.cache.publish(self._changes)
+
+    def failed(self) -> None:
+        self.cache.abandon()
+
+    def _get(self, reader: sqlite3.Connection, key: str) -> Session | None:
         # Before the row is read, so that the row is at least as new as that.
-        number = self.cache.number
-        if covered and (found := self.cache.look(key)) is not None:
+        turn = self.cache.turn
+        if (found := self._hit(reader, key)) is not None:
             return found
-        row = reader.connection.execute(SQL["get"], (key,)).fetchone()
+        row = reader.execute(SQL["get"], (key,)).fetchone()
         if row is None:
             return None
         record = Session.of(row)
-        self.cache.keep(record, number)
+        self.cache.keep(record, turn)
         return record
 
-    def _hit(self, reader: "_Reader", key: str) -> Session | None:
-        return self.cache.look(key) if self._covered(reader) else None
+    def _hit(self, reader: sqlite3.Connection, key: str) -> Session | None:
+        number = reader.execute(SQL["number"]).fetchone()[0]
+        return self.cache.look(key, number)
 
-    def _covered(self, reader: "_Reader") -> bool:
-        connection = reader.connection
-        change = connection.execute("PRAGMA data_version").fetchone()[0]
-        if change == reader.change:
-            return self.cache.covers(reader.number)
-        number = connection.execute(SQL["number"]).fetchone()[0]
-        counted = number != reader.number or reader.change is None
-        reader.change, reader.number = change, number
-        return self.cache.covers(number, counted=counted)
-
-    def _read(self, ask: "Callable[[_Reader], T]") -> T:
+    def _read(self, ask: Callable[[sqlite3.Connection], T]) -> T:
         if self._closed:
             raise SessionFileError("The session file is closed.")
         try:
             try:
                 reader = self._readers.pop()
             except IndexError:
-                reader = _Reader(_connect(self.path))
+                reader = _connect(self.path)
+                reader.execute("PRAGMA query_only = ON")
             try:
                 return ask(reader)
             finally:
@@ -133,27 +131,15 @@ class SessionFile:
         except sqlite3.Error as error:
             raise self._told(error) from error
 
-    def _give_back(self, reader: "_Reader") -> None:
+    def _give_back(self, reader: sqlite3.Connection) -> None:
         self._readers.append(reader)
         if self._closed:
             # close() may have looked already.
             with contextlib.suppress(IndexError):
-                self._readers.pop().connection.close()
+                self._readers.pop().close()
 
     def _told(self, error: Exception) -> Exception:
         return translated(error, self.path)
-
-
-class _Reader:
-    """A connection, and what it last saw: SQLite's change counter and our number."""
-
-    __slots__ = ("change", "connection", "number")
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        connection.execute("PRAGMA query_only = ON")
-        self.connection = connection
-        self.change: int | None = None
-        self.number = 0
 
 
 def _connect(path: Path) -> sqlite3.Connection:

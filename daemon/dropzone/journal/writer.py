@@ -81,8 +81,14 @@ class Keeper(Protocol):
     def begun(self, connection: sqlite3.Connection) -> None:
         """Act within the transaction, before its units."""
 
-    def committed(self, units: Sequence[Unit[Any]]) -> None:
-        """Act when it is durable, before anybody is told."""
+    def ready(self, units: Sequence[Unit[Any]]) -> None:
+        """Act before these units, which went well, are committed."""
+
+    def committed(self) -> None:
+        """Act when they are durable, before anybody is told."""
+
+    def failed(self) -> None:
+        """Act after none of them was committed."""
 
 
 class Writer:
@@ -189,20 +195,23 @@ class Writer:
         return group
 
     def _commit(self, units: list[Unit[Any]]) -> None:
+        keeper = self._keeper
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            if self._keeper is not None:
-                self._keeper.begun(self._connection)
+            if keeper is not None:
+                keeper.begun(self._connection)
             for unit in units:
                 self._apply(unit)
+            if keeper is not None:
+                keeper.ready([unit for unit in units if unit.error is None])
             begun = time.monotonic()
             self._connection.execute("COMMIT")
             self._linger = _LINGER * (time.monotonic() - begun)
         except Exception as error:  # noqa: BLE001 every waiting caller is told
             self._give_up(units, error)
             return
-        if self._keeper is not None:
-            self._keeper.committed([unit for unit in units if unit.error is None])
+        if keeper is not None:
+            keeper.committed()
 
     def _give_up(self, units: list[Unit[Any]], error: Exception) -> None:
         # Imported here: whoever imports the package alone may never need it.
@@ -213,6 +222,8 @@ class Writer:
         )
         with contextlib.suppress(sqlite3.Error):
             self._connection.rollback()
+        if self._keeper is not None:
+            self._keeper.failed()
         for unit in units:
             if unit.error is None:
                 unit.error = self._translate(error)
