@@ -68,23 +68,31 @@ def threads(sessions: Sessions, count: int, each: int) -> dict[str, float]:
         sessions.check(random.choice(mine))
 
     def update(mine):
-        sessions.update(random.choice(mine), change)
+        sessions.update(mine[-1], change)
 
-    found = {}
-    for call in (create, check, update):
+    def update_any(_mine):
+        sessions.update(random.choice(random.choice(made)), change)
 
-        def work(mine, call=call):
-            for _ in range(each):
-                call(mine)
+    return {
+        call.__name__: at_once(call, made, each) / count / each
+        for call in (create, check, update, update_any)
+    }
 
-        workers = [threading.Thread(target=work, args=(mine,)) for mine in made]
-        begun = time.perf_counter()
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-        found[call.__name__] = (time.perf_counter() - begun) / count / each
-    return found
+
+def at_once(call, made: list, each: int) -> float:
+    """Return the seconds until every thread has called so often."""
+
+    def work(mine):
+        for _ in range(each):
+            call(mine)
+
+    workers = [threading.Thread(target=work, args=(mine,)) for mine in made]
+    begun = time.perf_counter()
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return time.perf_counter() - begun
 
 
 async def tasks(path: Path, count: int, each: int) -> dict[str, float]:
@@ -100,9 +108,12 @@ async def tasks(path: Path, count: int, each: int) -> dict[str, float]:
             await sessions.check(random.choice(mine))
 
         async def update(mine):
-            await sessions.update(random.choice(mine), change)
+            await sessions.update(mine[-1], change)
 
-        for call in (create, check, update):
+        async def update_any(_mine):
+            await sessions.update(random.choice(random.choice(made)), change)
+
+        for call in (create, check, update, update_any):
 
             async def work(mine, call=call):
                 for _ in range(each):

@@ -52,11 +52,11 @@ class Session(NamedTuple):
     @property
     def data(self) -> Any:
         """What ``create`` or ``update`` was given, as a copy of your own."""
-        return json.loads(self.data_json)
+        return _decode(self.data_json)[0]
 
     @property
     def metadata(self) -> Any:
-        return json.loads(self.metadata_json)
+        return _decode(self.metadata_json)[0]
 
     @property
     def active(self) -> bool:
@@ -65,6 +65,21 @@ class Session(NamedTuple):
     def expired(self, now: float) -> bool:
         """Whether its time to live is over and nobody has noted that yet."""
         return self.active and self.expires_at is not None and self.expires_at <= now
+
+    def changed(self, data: str, metadata: str | None, now: float) -> Self:
+        """Return the next version, with this JSON as data; None keeps the metadata."""
+        # Not _replace, which takes three times as long.
+        return type(self)._make((
+            *self[:6], now, data, self.metadata_json if metadata is None else metadata,
+            self.interaction_count + 1, self.version + 1, self.ttl,
+            None if self.ttl is None else now + self.ttl, *self[13:18], None,
+        ))  # fmt: skip
+
+    def counted(self, interactions: int, failures: int) -> Self:
+        """Return the same with the counts that the file has."""
+        if interactions == self.interaction_count and failures == self.failures:
+            return self
+        return self._replace(interaction_count=interactions, failures=failures)
 
     @classmethod
     def of(cls, row: tuple[Any, ...]) -> Self:
@@ -85,7 +100,8 @@ _STATUSES = {str(status): status for status in SessionStatus}
 COLUMNS = len(Session._fields) - 1
 
 
-class Event(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Event:
     """Something recorded about a session; ``at`` in epoch seconds.
 
     ``kind`` is what the caller chose, or ``security`` for a refused token; ``seq``
@@ -99,7 +115,8 @@ class Event(NamedTuple):
     data: Any
 
 
-class Metric(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Metric:
     """What was measured under one name in one session, in the caller's unit."""
 
     name: str
@@ -132,6 +149,8 @@ class SessionStats:
 
 
 _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+# Twice as fast as json.loads, and good enough for what this module wrote.
+_decode = json.JSONDecoder().raw_decode
 
 
 def to_json(value: Any, what: str) -> str:
@@ -143,7 +162,7 @@ def to_json(value: Any, what: str) -> str:
     """
     try:
         text = _encode(value)
-        same = json.loads(text) == value
+        same = _decode(text)[0] == value
     except (TypeError, ValueError, RecursionError) as error:
         raise SessionDataError(
             f"The {what} cannot be written as JSON: {_reason(error)}.", hint=_HINT
@@ -175,14 +194,14 @@ def object_json(value: dict[str, Any] | None, what: str) -> str:
     return to_json(value, what)
 
 
-def plain(text: str, what: str) -> str:
+def plain(text: Any, what: str) -> str:
     """Return the text as it is, if SQLite can keep it.
 
     Raises:
         SessionDataError: it is empty, no text, or has half a surrogate pair.
 
     """
-    if not isinstance(text, str) or not text:
+    if not (isinstance(text, str) and text):
         raise SessionDataError(f"The {what} must be text, and not empty.")
     try:
         text.encode()

@@ -2,11 +2,11 @@
 
 Every commit takes the next number (table ``commits``). The cache knows up to which
 number nothing in it was changed; a reader compares that with the file's number before
-it takes a record from here. A number that this process did not commit empties the cache.
+it takes a record from here. A number that this process did not commit empties it.
 """
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from dropzone.journal.session import COLUMNS, Session
@@ -47,6 +47,10 @@ class SessionCache:
             with self._lock:
                 if number > self.number:
                     self._empty(number)
+        return self.peek(key)
+
+    def peek(self, key: str) -> Session | None:
+        """Return the record if it is here, old or not."""
         row = self._young.get(key) or self._old.get(key)
         return None if row is None else Session._make((*row, None))
 
@@ -85,7 +89,7 @@ class SessionCache:
             self._open = False
 
     def abandon(self) -> None:
-        """The commit failed: its number may become somebody else's."""
+        """Forget all: the commit failed, and its number may become another's."""
         with self._lock:
             self._empty(0)
             self._open = False

@@ -9,7 +9,9 @@ from dropzone.journal.session_errors import SessionCleanupError
 class Cleaner:
     """Calls ``clean`` every so many seconds until it is stopped."""
 
-    def __init__(self, clean: Callable[[threading.Event], object], every: float) -> None:
+    def __init__(
+        self, clean: Callable[[threading.Event], object], every: float
+    ) -> None:
         self._clean = clean
         self._every = every
         self._stop = threading.Event()

@@ -29,7 +29,7 @@ _PATIENCE = 30.0
 # Callers are many and their changes small: longer groups than the job journal's.
 _GROUP = 1024
 # Pages of 4 KB in the log before they are copied into the file.
-_CHECKPOINT = 4000
+_CHECKPOINT = 8000
 
 T = TypeVar("T")
 
@@ -237,16 +237,20 @@ def translated(error: Exception, path: Path) -> Exception:
             hint="Restore a copy, or move the file and its -wal and -shm away: "
             "then a new one is made.",
         )
+    if isinstance(error, sqlite3.OperationalError):
+        return _unavailable(error, code, path)
+    return SessionError(f"SQLite refused the record: {error}.")
+
+
+def _unavailable(error: Exception, code: int, path: Path) -> ServiceUnavailable:
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return ServiceUnavailable(
             "disk",
             f"Another process has kept {path} for {_PATIENCE:.0f} seconds.",
-            hint="Find it with: fuser " + str(path),
+            hint=f"Find it with: fuser {path}",
         )
-    if isinstance(error, sqlite3.OperationalError):
-        return ServiceUnavailable(
-            "disk",
-            f"The session records {path} cannot be used: {error}.",
-            hint="Free space on the disk, or mend the rights of the file's folder.",
-        )
-    return SessionError(f"SQLite refused the record: {error}.")
+    return ServiceUnavailable(
+        "disk",
+        f"The session records {path} cannot be used: {error}.",
+        hint="Free space on the disk, or mend the rights of the file's folder.",
+    )

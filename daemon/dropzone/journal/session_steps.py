@@ -5,15 +5,13 @@ record to be read, or the name and values of a query, and is sent the answer. So
 threads and event loops share every decision made here.
 """
 
-import hashlib
 import hmac
 import json
 import math
 import secrets
 import threading
 import time
-from collections.abc import Callable, Generator
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 from dropzone.errors import DropzoneError
 from dropzone.journal.session import (
@@ -25,6 +23,17 @@ from dropzone.journal.session import (
     object_json,
     plain,
     to_json,
+)
+from dropzone.journal.session_asks import (
+    Changer,
+    Key,
+    Peek,
+    Query,
+    Read,
+    Steps,
+    digest_of,
+    key,
+    unknown,
 )
 from dropzone.journal.session_errors import (
     SessionCleanupError,
@@ -46,56 +55,12 @@ from dropzone.journal.session_works import (
     Refuse,
     Rewrite,
     Touch,
-    Work,
 )
 from dropzone.models import JobIds
-
-T = TypeVar("T")
-#: What changes the data: in place, or by returning the new data.
-Changer = Callable[[dict[str, Any]], "dict[str, Any] | None"]
 
 # How often an update is begun anew because another process was faster.
 _ATTEMPTS = 100
 _ROOM = 1000
-
-
-class Read(NamedTuple):
-    """Ask for the record as it is in the file now."""
-
-    key: str
-
-
-class Query(NamedTuple):
-    """Ask for the rows of a named statement."""
-
-    name: str
-    values: Any = ()
-
-
-Step = Work[Any] | Read | Query
-Steps = Generator[Step, Any, T]
-
-
-class Key(NamedTuple):
-    """Which record, and what was shown for it."""
-
-    id: str
-    digest: bytes | None
-
-
-def key(session: str | Session, token: str | None) -> Key:
-    """Return the id, and the digest of the token given or carried by the record.
-
-    Raises:
-        SessionUnknown: that can be no id.
-
-    """
-    if isinstance(session, Session):
-        token = session.token if token is None else token
-        session = session.id
-    if not isinstance(session, str) or not session.isascii():
-        raise _unknown(session)
-    return Key(session, _digest(token))
 
 
 class SessionSteps:
@@ -126,7 +91,7 @@ class SessionSteps:
             object_json(metadata, "metadata"), 0, 1, ttl,
             None if ttl is None else now + ttl,
             None if lease is None else plain(lease, "owner of the lease"), None,
-            _digest(token), 0, False,
+            digest_of(token), 0, False,
         )  # fmt: skip
         if not (yield Add(record, self._limit)):
             # Those whose time is over make room.
@@ -148,7 +113,7 @@ class SessionSteps:
     def check(self, known: Key) -> Steps[Session]:
         record = yield from self._current(known.id)
         if record is None:
-            raise _unknown(known.id)
+            raise unknown(known.id)
         if record.status != SessionStatus.ACTIVE:
             raise SessionEnded(
                 f"Session {record.id} is not active: {record.status}"
@@ -188,20 +153,18 @@ class SessionSteps:
         metadata: dict[str, Any] | None,
     ) -> Steps[Session]:
         new_metadata = None if metadata is None else object_json(metadata, "metadata")
+        # What memory has may be old: then the commit finds that out.
+        record = yield Peek(known.id)
+        if record is None or not _plausible(record, known, expected):
+            record = yield from self._expected(known, expected)
         for _ in range(_ATTEMPTS):
-            record = yield from self.check(known)
-            if expected is not None and expected != record.version:
-                raise SessionConcurrencyError(
-                    f"Session {record.id} is at version {record.version}, "
-                    f"not {expected}.",
-                    hint="Read it again, and decide again.",
-                )
             data = record.data
             changed = change(data)
             text = object_json(data if changed is None else changed, "data")
-            done = yield Change(_moved(record, text, new_metadata, time.time()))
+            done = yield Change(record.changed(text, new_metadata, time.time()))
             if done is not None:
                 return done  # type: ignore[no-any-return]
+            record = yield from self._expected(known, expected)
         raise _too_fast(known.id)
 
     def end(self, known: Key, reason: str, status: SessionStatus) -> Steps[Session]:
@@ -212,14 +175,19 @@ class SessionSteps:
         token = secrets.token_urlsafe(24)
         values = {
             "owner": plain(owner, "owner of the lease"),
-            "new_digest": _digest(token),
+            "new_digest": digest_of(token),
         }
         seconds = _lifetime(seconds)
         for _ in range(_ATTEMPTS):
             now = time.time()
             until = None if seconds is None else now + seconds
             done = yield Rewrite(
-                "lease", id=known.id, digest=known.digest, now=now, until=until, **values
+                "lease",
+                id=known.id,
+                digest=known.digest,
+                now=now,
+                until=until,
+                **values,
             )
             if done is not None:
                 return done._replace(token=token)  # type: ignore[no-any-return]
@@ -292,7 +260,10 @@ class SessionSteps:
     def events(self, session: str, after: int, limit: int) -> Steps[list[Event]]:
         values = {"id": session, "after": after, "limit": limit}
         rows = yield Query("events", values)
-        return [Event(*row[:4], json.loads(row[4])) for row in rows]
+        return [
+            Event(seq, id_, at, kind, json.loads(data))
+            for seq, id_, at, kind, data in rows
+        ]
 
     def metrics(self, session: str) -> Steps[dict[str, Metric]]:
         rows = yield Query("metrics", (session,))
@@ -313,6 +284,15 @@ class SessionSteps:
             if ended is not None:
                 return ended  # type: ignore[no-any-return]
             # Somebody was active in the last moment, or noted the end first.
+
+    def _expected(self, known: Key, expected: int | None) -> Steps[Session]:
+        record = yield from self.check(known)
+        if expected not in (None, record.version):
+            raise SessionConcurrencyError(
+                f"Session {record.id} is at version {record.version}, not {expected}.",
+                hint="Read it again, and decide again.",
+            )
+        return record
 
     def _rewrite(self, name: str, known: Key, **values: Any) -> Steps[Session]:
         for _ in range(_ATTEMPTS):
@@ -339,13 +319,17 @@ class SessionSteps:
         )
 
 
-def _moved(record: Session, data: str, metadata: str | None, now: float) -> Session:
-    return record._replace(
-        data_json=data,
-        metadata_json=record.metadata_json if metadata is None else metadata,
-        version=record.version + 1,
-        last_activity=now,
-        expires_at=None if record.ttl is None else now + record.ttl,
+def _plausible(record: Session, known: Key, expected: int | None) -> bool:
+    """Whether ``check`` would let this pass, and the version is the expected one."""
+    held = record.lease_digest
+    right = known.digest is None if held is None else (
+        known.digest is not None and hmac.compare_digest(held, known.digest)
+    )  # fmt: skip
+    return (
+        right
+        and not record.locked
+        and not record.expired(time.time())
+        and expected in (None, record.version)
     )
 
 
@@ -356,28 +340,12 @@ def _held(record: Session, now: float) -> bool:
     )  # fmt: skip
 
 
-def _digest(token: str | None) -> bytes | None:
-    return None if token is None else hashlib.sha256(_bytes(token)).digest()
-
-
-def _bytes(token: str) -> bytes:
-    if not isinstance(token, str):
-        raise SessionDataError("A token must be text.")
-    return token.encode("utf-8", "surrogatepass")
-
-
 def _lifetime(seconds: float | None) -> float | None:
     if seconds is None or seconds == math.inf:
         return None
     if not seconds > 0:
         raise SessionDataError("A time to live must be more than 0 seconds.")
     return float(seconds)
-
-
-def _unknown(session: object) -> SessionUnknown:
-    return SessionUnknown(
-        f"There is no session {session!r}.", hint="Create one, or look for its id."
-    )
 
 
 def _locked(session: str, failures: int) -> SessionLocked:

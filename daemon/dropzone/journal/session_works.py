@@ -70,7 +70,7 @@ class Change(Work[Session | None]):
         )).fetchone()  # fmt: skip
         if row is None:
             return None
-        return new._replace(interaction_count=row[0], failures=row[1])
+        return new.counted(*row)
 
     def changes(self) -> Changes:
         return (self.record.id,) if self.result is None else (), self.result

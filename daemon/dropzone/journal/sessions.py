@@ -9,17 +9,11 @@ from typing import Any, Self, TypeVar
 
 from dropzone.errors import DropzoneError
 from dropzone.journal.session import Event, Metric, Session, SessionStats, SessionStatus
+from dropzone.journal.session_asks import Changer, Peek, Read, Step, Steps, key
 from dropzone.journal.session_cleaner import Cleaner
 from dropzone.journal.session_file import SessionFile
 from dropzone.journal.session_locks import Locks
-from dropzone.journal.session_steps import (
-    Changer,
-    Read,
-    SessionSteps,
-    Step,
-    Steps,
-    key,
-)
+from dropzone.journal.session_steps import SessionSteps
 from dropzone.journal.session_works import Work
 
 _BATCH = 500
@@ -170,7 +164,9 @@ class Sessions:
         status = SessionStatus.ERROR if error else SessionStatus.ENDED
         return self._do(self._steps.end(key(session, token), reason, status))
 
-    def active(self, owner: str | None = None, *, page: int = 1000) -> Iterator[Session]:
+    def active(
+        self, owner: str | None = None, *, page: int = 1000
+    ) -> Iterator[Session]:
         """Iterate over the active sessions, of all owners or of one, by owner and age.
 
         Reads ``page`` records at a time, so sessions may come and go meanwhile. One
@@ -226,7 +222,9 @@ class Sessions:
         *,
         token: str | None = None,
     ) -> None:
-        """Record an event, which counts as activity. Raises as ``check``, and:
+        """Record an event, which counts as activity.
+
+        Raises as ``check``, and:
 
         Raises:
             SessionDataError: the data is not JSON.
@@ -322,6 +320,8 @@ class Sessions:
     def _answer(self, step: Step) -> Any:
         if isinstance(step, Work):
             return self._file.writer.run(step)
+        if isinstance(step, Peek):
+            return self._file.cache.peek(step.key)
         if isinstance(step, Read):
             return self._file.get(step.key)
         return self._file.rows(step.name, step.values)

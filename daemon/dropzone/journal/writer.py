@@ -20,9 +20,9 @@ T = TypeVar("T")
 
 # A group closes when this many units are in it: bounds the time a commit can take.
 GROUP = 256
-# How long a group waits for those who were in the last one, as a share of the time
-# that a commit takes: without it every second group would be of one.
-_LINGER = 0.25
+# A group waits for as many as the last ones had, but not longer than a commit takes,
+# and that many seconds: without it every second group would be of one.
+_LINGER = 0.005
 
 
 class JobConflict(DropzoneError):
@@ -54,7 +54,7 @@ class Unit(Generic[T]):
         self.result: T | None = None
         self.error: Exception | None = None
         self.gate: threading.Lock | None = None
-        self.future: "asyncio.Future[Any] | None" = None
+        self.future: asyncio.Future[Any] | None = None
 
     def work(self, connection: sqlite3.Connection) -> T:
         """Do it, on the writer's thread and within the transaction."""
@@ -176,7 +176,7 @@ class Writer:
             units = [unit for unit in group if unit is not None]
             if units:
                 self._commit(units)
-                self._last = len(units)
+                self._last = max(len(units), self._last // 2)
                 _answer(units)
 
     def _gather(self) -> list[Unit[Any] | None]:
@@ -206,7 +206,7 @@ class Writer:
                 keeper.ready([unit for unit in units if unit.error is None])
             begun = time.monotonic()
             self._connection.execute("COMMIT")
-            self._linger = _LINGER * (time.monotonic() - begun)
+            self._linger = min(_LINGER, time.monotonic() - begun)
         except Exception as error:  # noqa: BLE001 every waiting caller is told
             self._give_up(units, error)
             return
@@ -217,9 +217,7 @@ class Writer:
         # Imported here: whoever imports the package alone may never need it.
         from dropzone import log
 
-        log.get(self._name).warning(
-            "commit failed", error=str(error), units=len(units)
-        )
+        log.get(self._name).warning("commit failed", error=str(error), units=len(units))
         with contextlib.suppress(sqlite3.Error):
             self._connection.rollback()
         if self._keeper is not None:
@@ -246,7 +244,7 @@ class Writer:
 
 def _answer(units: Sequence[Unit[Any]]) -> None:
     """Wake who waits: each thread by its gate, each event loop once."""
-    loops: "dict[asyncio.AbstractEventLoop, list[Unit[Any]]]" = {}
+    loops: dict[asyncio.AbstractEventLoop, list[Unit[Any]]] = {}
     for unit in units:
         if unit.gate is not None:
             unit.gate.release()
