@@ -11,6 +11,7 @@ import math
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from dropzone.errors import DropzoneError
@@ -73,6 +74,7 @@ class SessionSteps:
         self._ttl = ttl
         self._failures = max_failures
         self._ids = JobIds()
+        self.now: Callable[[], float] = time.time
 
     def create(
         self,
@@ -84,7 +86,7 @@ class SessionSteps:
     ) -> Steps[Session]:
         ttl = _lifetime(self._ttl if ttl is None else ttl)
         token = secrets.token_urlsafe(24) if lease is not None else None
-        now = time.time()
+        now = self.now()
         record = Session(
             self._ids.next(), plain(owner, "owner"), SessionStatus.ACTIVE, now,
             None, None, now, object_json(data, "data"),
@@ -139,7 +141,7 @@ class SessionSteps:
         self, known: Key, then: tuple[str, tuple[Any, ...]] | None = None
     ) -> Steps[None]:
         for _ in range(_ATTEMPTS):
-            if (yield Touch(known.id, known.digest, time.time(), then)) is not None:
+            if (yield Touch(known.id, known.digest, self.now(), then)) is not None:
                 return
             # It was refused: this says why, unless that has passed already.
             yield from self.check(known)
@@ -155,13 +157,13 @@ class SessionSteps:
         new_metadata = None if metadata is None else object_json(metadata, "metadata")
         # What memory has may be old: then the commit finds that out.
         record = yield Peek(known.id)
-        if record is None or not _plausible(record, known, expected):
+        if record is None or not _plausible(record, known, expected, self.now()):
             record = yield from self._expected(known, expected)
         for _ in range(_ATTEMPTS):
             data = record.data
             changed = change(data)
             text = object_json(data if changed is None else changed, "data")
-            done = yield Change(record.changed(text, new_metadata, time.time()))
+            done = yield Change(record.changed(text, new_metadata, self.now()))
             if done is not None:
                 return done  # type: ignore[no-any-return]
             record = yield from self._expected(known, expected)
@@ -179,7 +181,7 @@ class SessionSteps:
         }
         seconds = _lifetime(seconds)
         for _ in range(_ATTEMPTS):
-            now = time.time()
+            now = self.now()
             until = None if seconds is None else now + seconds
             done = yield Rewrite(
                 "lease",
@@ -211,7 +213,7 @@ class SessionSteps:
         return done  # type: ignore[no-any-return]
 
     def record(self, known: Key, kind: str, data: Any) -> Steps[None]:
-        row = (known.id, time.time(), plain(kind, "kind"), to_json(data, "event"))
+        row = (known.id, self.now(), plain(kind, "kind"), to_json(data, "event"))
         yield from self.touch(known, ("record", row))
 
     def measure(self, known: Key, name: str, value: float) -> Steps[None]:
@@ -224,7 +226,7 @@ class SessionSteps:
     def cleanup(
         self, idle: float | None, batch: int, stop: threading.Event | None = None
     ) -> Steps[int]:
-        now = time.time()
+        now = self.now()
         before = None if idle is None else now - idle
         ended = 0
         try:
@@ -242,7 +244,7 @@ class SessionSteps:
         return ended
 
     def forget(self, ended_for: float, batch: int) -> Steps[int]:
-        before = time.time() - ended_for
+        before = self.now() - ended_for
         forgotten = 0
         while some := (yield Forget(before, batch)):
             forgotten += some
@@ -277,7 +279,7 @@ class SessionSteps:
     def _current(self, session: str) -> Steps[Session | None]:
         while True:
             record = yield Read(session)
-            now = time.time()
+            now = self.now()
             if record is None or not record.expired(now):
                 return record  # type: ignore[no-any-return]
             ended = yield Rewrite("expire", id=session, now=now)
@@ -297,7 +299,7 @@ class SessionSteps:
     def _rewrite(self, name: str, known: Key, **values: Any) -> Steps[Session]:
         for _ in range(_ATTEMPTS):
             done = yield Rewrite(
-                name, id=known.id, digest=known.digest, now=time.time(), **values
+                name, id=known.id, digest=known.digest, now=self.now(), **values
             )
             if done is not None:
                 return done  # type: ignore[no-any-return]
@@ -305,7 +307,7 @@ class SessionSteps:
         raise _too_fast(known.id)
 
     def _refuse(self, session: str, shown: bytes | None) -> Steps[None]:
-        row = yield Refuse(session, self._failures, time.time())
+        row = yield Refuse(session, self._failures, self.now())
         what = "No token was" if shown is None else "A wrong token was"
         if row is None:
             return
@@ -319,7 +321,7 @@ class SessionSteps:
         )
 
 
-def _plausible(record: Session, known: Key, expected: int | None) -> bool:
+def _plausible(record: Session, known: Key, expected: int | None, now: float) -> bool:
     """Whether ``check`` would let this pass, and the version is the expected one."""
     held = record.lease_digest
     right = known.digest is None if held is None else (
@@ -328,14 +330,14 @@ def _plausible(record: Session, known: Key, expected: int | None) -> bool:
     return (
         right
         and not record.locked
-        and not record.expired(time.time())
+        and not record.expired(now)
         and expected in (None, record.version)
     )
 
 
 def _held(record: Session, now: float) -> bool:
     until = record.lease_until
-    return record.active and record.lease_digest is not None and (
+    return record.active and not record.locked and record.lease_digest is not None and (
         until is None or until > now
     )  # fmt: skip
 

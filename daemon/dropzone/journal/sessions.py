@@ -1,7 +1,6 @@
 """Session records for threads: durable when a call returns, shared by processes."""
 
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -175,7 +174,7 @@ class Sessions:
         last: Session | None = None
         while True:
             found = self._do(self._steps.active(owner, last, page))
-            now = time.time()
+            now = self._steps.now()
             yield from (record for record in found if not record.expired(now))
             if len(found) < page:
                 return

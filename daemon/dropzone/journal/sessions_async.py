@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import functools
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
@@ -126,7 +125,7 @@ class AsyncSessions:
         last: Session | None = None
         while True:
             found = await self._do(self._steps.active(owner, last, page))
-            now = time.time()
+            now = self._steps.now()
             for record in found:
                 if not record.expired(now):
                     yield record
