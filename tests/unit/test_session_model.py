@@ -178,9 +178,7 @@ class Machine(RuleBasedStateMachine):
                 make(owner, ttl=ttl, lease=holder)
             return "nobody"
         made = make(owner, data={"n": 0}, ttl=ttl, lease=holder)
-        self.model[made.id] = Known(
-            owner, self.now, ttl, {"n": 0}, holder, made.token
-        )
+        self.model[made.id] = Known(owner, self.now, ttl, {"n": 0}, holder, made.token)
         return made.id
 
     @rule(opener=openers, session=ids, token=tokens)
@@ -199,7 +197,9 @@ class Machine(RuleBasedStateMachine):
             lambda known: known.active(self.now),
         )
 
-    @rule(opener=openers, session=ids, token=tokens, older=st.none() | st.integers(0, 1))
+    @rule(
+        opener=openers, session=ids, token=tokens, older=st.none() | st.integers(0, 1)
+    )
     def update(self, opener, session, token, older):
         known = self.model.get(session)
         expected = None if older is None or not known else known.version - older
@@ -373,6 +373,4 @@ class Machine(RuleBasedStateMachine):
 
 
 TestSessions = Machine.TestCase
-TestSessions.settings = settings(
-    max_examples=40, stateful_step_count=25, deadline=None
-)
+TestSessions.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)

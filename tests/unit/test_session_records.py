@@ -144,6 +144,26 @@ def test_an_update_of_another_version_is_a_conflict(sessions):
     assert sessions.get(made.id).version == 2, "activity alone is no other version"
 
 
+def test_an_update_that_was_overtaken_is_begun_anew(path, sessions):
+    made = sessions.create("ann", data={"n": 0})
+    calls = []
+
+    def change(data):
+        calls.append(data["n"])
+        if len(calls) < 3:
+            other.update(made, add("n", 10))
+        data["n"] += 1
+
+    with Sessions(path) as other:
+        assert sessions.update(made, change).data == {"n": 21}
+        calls.clear()
+        with pytest.raises(SessionConcurrencyError):
+            sessions.update(
+                made, change, expected_version=sessions.get(made.id).version
+            )
+        assert other.get(made.id).data == {"n": 31}
+
+
 def test_what_fails_in_the_change_changes_nothing(sessions):
     made = sessions.create("ann")
     with pytest.raises(ZeroDivisionError):
@@ -234,8 +254,7 @@ def test_the_limit_holds_for_threads_and_other_openers(path):
 
         def work(number):
             with contextlib.suppress(SessionLimit):
-                for _ in range(10):
-                    made.append((one, two)[number % 2].create("ann"))
+                made.extend((one, two)[number % 2].create("ann") for _ in range(10))
 
         in_threads(8, work)
         assert len(made) == one.stats().active == 20
@@ -361,7 +380,9 @@ def test_clean_up_ends_the_overdue_and_the_idle_in_batches(sessions):
     assert sessions.cleanup(99, batch=3) == 11
     assert list(sessions.active()) == [sessions.get(r.id) for r in busy]
     assert (sessions.stats().active, sessions.stats().timeout) == (10, 21)
-    sessions._steps.now = lambda: start + 2000
+    sessions._steps.now = lambda: start + 1050
+    assert sessions.cleanup() == 0, "they were active since"
+    sessions._steps.now = lambda: start + 1101
     assert sessions.cleanup() == 10
 
 
@@ -427,6 +448,31 @@ def test_threads_lose_no_change_and_share_commits(path, sessions):
     assert commits(path) - before < 12 * 33 * 0.7
 
 
+def test_no_thread_reads_what_is_over(path):
+    rounds, least, ended = 15, {}, set()
+    with Sessions(path) as one, Sessions(path, cached=4) as two:
+        names = [one.create("ann", data={"n": 0}).id for _ in range(12)]
+
+        def work(number):
+            if number < len(names) // 2:
+                for name in names[number * 2 : number * 2 + 2]:
+                    for count in range(rounds):
+                        writer = (one, two)[count % 7 == 0]
+                        least[name] = writer.update(name, add("n", 1)).version
+                    one.end(name)
+                    ended.add(name)
+                return
+            while len(ended) < len(names):
+                for name in names:
+                    for reader in (one, two):
+                        over, version = name in ended, least.get(name, 0)
+                        found = reader.get(name)
+                        assert found.version >= version
+                        assert not (over and found.active)
+
+        in_threads(len(names) // 2 + 2, work)
+
+
 def test_memory_is_bounded(path):
     with Sessions(path, cached=10) as sessions:
         made = [sessions.create("ann") for _ in range(50)]
@@ -477,9 +523,8 @@ def test_damage_in_the_middle_is_told_when_it_is_met(path):
     middle = range(len(content) // 4 // 4096 * 4096, len(content))
     content[middle.start :] = b"\xa5" * len(middle)
     path.write_bytes(content)
-    with pytest.raises(SessionFileError, match="damaged"), Sessions(path) as sessions:
-        for record in made:
-            sessions.get(record.id)
+    with Sessions(path) as sessions, pytest.raises(SessionFileError, match="damaged"):
+        list(map(sessions.get, [record.id for record in made]))
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path):

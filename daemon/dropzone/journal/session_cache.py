@@ -34,9 +34,10 @@ class SessionCache:
         self._old: dict[str, Row] = {}
         #: Nothing in here was changed since by a commit up to this one.
         self.number = number
-        #: Grows with each commit of this process; one is under way while it is open.
+        #: Grows when a commit begins and ends, and when all is forgotten.
         self.turn = 0
         self._open = False
+        self._prepared = 0
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
@@ -75,6 +76,7 @@ class SessionCache:
         with self._lock:
             self._open = True
             self.turn += 1
+            self._prepared = self.turn
             for keys, _ in changes:
                 for key in keys:
                     self._drop(key)
@@ -83,10 +85,14 @@ class SessionCache:
     def publish(self, changes: Sequence[Changes]) -> None:
         """Take over what was committed."""
         with self._lock:
-            for _, record in changes:
-                if record is not None:
-                    self._put(record)
             self._open = False
+            # Else somebody else's commit came in between, perhaps to the same records.
+            if self.turn == self._prepared:
+                for _, record in changes:
+                    if record is not None:
+                        self._put(record)
+            # Who began to read since may have read what was before.
+            self.turn += 1
 
     def abandon(self) -> None:
         """Forget all: the commit failed, and its number may become another's."""
