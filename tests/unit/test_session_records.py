@@ -283,6 +283,9 @@ def test_every_use_of_a_leased_session_asks_for_the_token(sessions):
         if use not in (sessions.release, sessions.end):
             use(made)
     assert sessions.check(made.id, token=made.token).lease_owner == "worker"
+    carried = sessions.check(sessions.update(made, add("n", 1)))
+    assert sessions.touch(carried) is None, "what comes of its use carries the token"
+    assert sessions.get(made.id).token is None
 
 
 def test_the_token_is_in_no_file(path, sessions):

@@ -26,7 +26,8 @@ class Session(NamedTuple):
     ``Sessions.update``. ``version`` counts changes of content and state, not mere
     activity. ``ttl`` is how many seconds the session lives after its last activity,
     None for ever. ``failures`` counts wrong tokens. ``token`` is there only on what
-    ``create`` or ``lease`` returned: the file keeps its SHA-256 alone.
+    ``create`` and ``lease`` returned, and what came of using that: the file keeps its
+    SHA-256 alone.
     """
 
     id: str
@@ -74,6 +75,10 @@ class Session(NamedTuple):
             self.interaction_count + 1, self.version + 1, self.ttl,
             None if self.ttl is None else now + self.ttl, *self[13:18], None,
         ))  # fmt: skip
+
+    def carrying(self, token: str | None) -> Self:
+        """Return the same with the token."""
+        return self if token is None else type(self)._make((*self[:COLUMNS], token))
 
     def counted(self, interactions: int, failures: int) -> Self:
         """Return the same with the counts that the file has."""

@@ -41,6 +41,7 @@ class Key(NamedTuple):
 
     id: str
     digest: bytes | None
+    token: str | None = None
 
 
 def key(session: Any, token: Any) -> Key:
@@ -55,7 +56,7 @@ def key(session: Any, token: Any) -> Key:
         session = session.id
     if not isinstance(session, str) or not session.isascii():
         raise unknown(session)
-    return Key(session, digest_of(token))
+    return Key(session, digest_of(token), token)
 
 
 def digest_of(token: Any) -> bytes | None:

@@ -103,7 +103,7 @@ class SessionSteps:
                     f"{self._limit} sessions are active, which is the limit.",
                     hint="End some, clean up the inactive ones, or raise max_sessions.",
                 )
-        return record if token is None else record._replace(token=token)
+        return record.carrying(token)
 
     def get(self, session: str) -> Steps[Session | None]:
         try:
@@ -135,7 +135,7 @@ class SessionSteps:
             yield from self._refuse(record.id, shown)
             # It was ended or locked in the last moment.
             return (yield from self.check(known))
-        return record
+        return record.carrying(known.token)
 
     def touch(
         self, known: Key, then: tuple[str, tuple[Any, ...]] | None = None
@@ -165,7 +165,7 @@ class SessionSteps:
             text = object_json(data if changed is None else changed, "data")
             done = yield Change(record.changed(text, new_metadata, self.now()))
             if done is not None:
-                return done  # type: ignore[no-any-return]
+                return done.carrying(known.token)  # type: ignore[no-any-return]
             record = yield from self._expected(known, expected)
         raise _too_fast(known.id)
 
@@ -192,7 +192,7 @@ class SessionSteps:
                 **values,
             )
             if done is not None:
-                return done._replace(token=token)  # type: ignore[no-any-return]
+                return done.carrying(token)  # type: ignore[no-any-return]
             record = yield from self._current(known.id)
             if known.digest is None and record and _held(record, now):
                 raise SessionLeased(
