@@ -487,6 +487,27 @@ def test_memory_is_bounded(path):
         assert sessions.stats().cached == 0
 
 
+@pytest.mark.parametrize("name", ["max_sessions", "max_failures", "ttl"])
+def test_limits_that_can_only_be_mistakes_are_refused(path, name):
+    with pytest.raises((ValueError, SessionDataError), match="more than 0"):
+        Sessions(path, **{name: 0})
+
+
+def test_numbers_that_can_only_be_mistakes_are_refused(sessions):
+    made = sessions.create("ann")
+    for use in (
+        lambda: sessions.cleanup(batch=0),
+        lambda: sessions.forget(1, batch=0),
+        lambda: list(sessions.active(page=0)),
+        lambda: list(sessions.events(made, page=0)),
+        lambda: sessions.start_cleaning(0),
+    ):
+        with pytest.raises(ValueError, match="more than 0"):
+            use()
+    with pytest.raises(SessionDataError, match="finite"):
+        sessions.measure(made, "ms", "fast")
+
+
 def test_a_closed_file_is_told(path):
     sessions = Sessions(path)
     made = sessions.create("ann")

@@ -199,6 +199,17 @@ def object_json(value: dict[str, Any] | None, what: str) -> str:
     return to_json(value, what)
 
 
+def positive(number: float, what: str) -> None:
+    """Refuse what can only be a mistake in the program.
+
+    Raises:
+        ValueError: it is not more than 0.
+
+    """
+    if not number > 0:
+        raise ValueError(f"{what} must be more than 0, not {number}")
+
+
 def plain(text: Any, what: str) -> str:
     """Return the text as it is, if SQLite can keep it.
 

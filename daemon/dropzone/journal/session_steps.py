@@ -23,6 +23,7 @@ from dropzone.journal.session import (
     SessionStatus,
     object_json,
     plain,
+    positive,
     to_json,
 )
 from dropzone.journal.session_asks import (
@@ -70,8 +71,10 @@ class SessionSteps:
     def __init__(
         self, *, max_sessions: int | None, ttl: float | None, max_failures: int
     ) -> None:
+        positive(max_failures, "max_failures")
+        positive(1 if max_sessions is None else max_sessions, "max_sessions")
         self._limit = max_sessions
-        self._ttl = ttl
+        self._ttl = _lifetime(ttl)
         self._failures = max_failures
         self._ids = JobIds()
         self.now: Callable[[], float] = time.time
@@ -217,7 +220,10 @@ class SessionSteps:
         yield from self.touch(known, ("record", row))
 
     def measure(self, known: Key, name: str, value: float) -> Steps[None]:
-        number = float(value)
+        try:
+            number = float(value)
+        except (TypeError, ValueError, OverflowError):
+            number = math.nan
         if not math.isfinite(number):
             raise SessionDataError(f"The value of {name} is not a finite number.")
         row = (known.id, plain(name, "name"), number)
@@ -226,6 +232,7 @@ class SessionSteps:
     def cleanup(
         self, idle: float | None, batch: int, stop: threading.Event | None = None
     ) -> Steps[int]:
+        positive(batch, "batch")
         now = self.now()
         before = None if idle is None else now - idle
         ended = 0
@@ -244,6 +251,7 @@ class SessionSteps:
         return ended
 
     def forget(self, ended_for: float, batch: int) -> Steps[int]:
+        positive(batch, "batch")
         before = self.now() - ended_for
         forgotten = 0
         while some := (yield Forget(before, batch)):
@@ -253,6 +261,7 @@ class SessionSteps:
     def active(
         self, owner: str | None, last: Session | None, limit: int
     ) -> Steps[list[Session]]:
+        positive(limit, "page")
         after = "" if last is None else last.id
         values = {"owner": owner or (last.owner if last else ""), "after": after}
         name = "active" if owner is None else "active_of_owner"
@@ -260,6 +269,7 @@ class SessionSteps:
         return [Session.of(row) for row in rows]
 
     def events(self, session: str, after: int, limit: int) -> Steps[list[Event]]:
+        positive(limit, "page")
         values = {"id": session, "after": after, "limit": limit}
         rows = yield Query("events", values)
         return [

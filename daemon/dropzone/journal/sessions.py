@@ -7,7 +7,14 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from dropzone.errors import DropzoneError
-from dropzone.journal.session import Event, Metric, Session, SessionStats, SessionStatus
+from dropzone.journal.session import (
+    Event,
+    Metric,
+    Session,
+    SessionStats,
+    SessionStatus,
+    positive,
+)
 from dropzone.journal.session_asks import Changer, Peek, Read, Step, Steps, key
 from dropzone.journal.session_cleaner import Cleaner
 from dropzone.journal.session_file import SessionFile
@@ -292,6 +299,7 @@ class Sessions:
         A clean-up that failed is logged, and tried again at the next turn. Whoever
         calls this again changes both numbers.
         """
+        positive(every, "every")
         self.stop_cleaning()
         self._cleaner = Cleaner(
             lambda stop: self._do(self._steps.cleanup(idle, _BATCH, stop)), every

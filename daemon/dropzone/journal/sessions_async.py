@@ -9,7 +9,14 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from dropzone.errors import DropzoneError
-from dropzone.journal.session import Event, Metric, Session, SessionStats, SessionStatus
+from dropzone.journal.session import (
+    Event,
+    Metric,
+    Session,
+    SessionStats,
+    SessionStatus,
+    positive,
+)
 from dropzone.journal.session_asks import Changer, Peek, Query, Read, Steps, key
 from dropzone.journal.session_cleaner import failed
 from dropzone.journal.session_errors import SessionCleanupError, SessionFileError
@@ -198,6 +205,7 @@ class AsyncSessions:
     async def start_cleaning(
         self, every: float = 60.0, *, idle: float | None = None
     ) -> None:
+        positive(every, "every")
         await self.stop_cleaning()
         self._cleaner = asyncio.create_task(self._clean(every, idle))
 
