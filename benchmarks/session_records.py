@@ -17,6 +17,8 @@ DATA = {"step": 3, "files": ["a.pdf", "b.pdf"], "model": "hash-v1", "note": "x" 
 #: What the original claims, in seconds and bytes; a fiftieth of the times is the aim.
 ORIGINAL = {"create": 8e-3, "check": 2e-3, "update": 1e-3, "memory": 1843}
 
+CALLS = ("create", "check", "update")
+
 
 def change(data):
     data["step"] += 1
@@ -57,8 +59,8 @@ def timed(call, times: int) -> list[float]:
     return seconds
 
 
-def threads(sessions: Sessions, count: int, each: int) -> dict[str, float]:
-    """Return the seconds for each call of so many threads, wall over calls."""
+def threads(sessions: Sessions, count: int, each: int) -> dict:
+    """Return seconds and CPU seconds of each call, of so many threads at once."""
     made = [[] for _ in range(count)]
 
     def create(mine):
@@ -74,28 +76,33 @@ def threads(sessions: Sessions, count: int, each: int) -> dict[str, float]:
         sessions.update(random.choice(random.choice(made)), change)
 
     return {
-        call.__name__: at_once(call, made, each) / count / each
+        call.__name__: shared(lambda: at_once(call, made, each), count * each)  # noqa: B023
         for call in (create, check, update, update_any)
     }
 
 
-def at_once(call, made: list, each: int) -> float:
-    """Return the seconds until every thread has called so often."""
+def shared(run, calls: int) -> tuple[float, float]:
+    cpu, begun = time.process_time(), time.perf_counter()
+    run()
+    wall = time.perf_counter() - begun
+    return wall / calls, (time.process_time() - cpu) / calls
+
+
+def at_once(call, made: list, each: int) -> None:
+    """Let every thread call so often."""
 
     def work(mine):
         for _ in range(each):
             call(mine)
 
     workers = [threading.Thread(target=work, args=(mine,)) for mine in made]
-    begun = time.perf_counter()
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    return time.perf_counter() - begun
 
 
-async def tasks(path: Path, count: int, each: int) -> dict[str, float]:
+async def tasks(path: Path, count: int, each: int) -> dict:
     """As ``threads``, with tasks of one event loop."""
     found = {}
     async with AsyncSessions(path) as sessions:
@@ -119,9 +126,11 @@ async def tasks(path: Path, count: int, each: int) -> dict[str, float]:
                 for _ in range(each):
                     await call(mine)
 
-            begun = time.perf_counter()
+            cpu, begun = time.process_time(), time.perf_counter()
             await asyncio.gather(*(work(mine) for mine in made))
-            found[call.__name__] = (time.perf_counter() - begun) / count / each
+            wall = time.perf_counter() - begun
+            used = time.process_time() - cpu
+            found[call.__name__] = (wall / count / each, used / count / each)
     return found
 
 
@@ -158,23 +167,38 @@ async def fill(path: Path, records: int, at_once: int = 1000) -> None:
 
 
 def records(options) -> dict:
+    figures = {"aim_us": {n: us(ORIGINAL[n] / 50) for n in CALLS}}
     with tempfile.TemporaryDirectory(prefix="dropzone-bench-") as name:
         folder = Path(name)
+        figures["fdatasync_us"] = us(disk(folder))
         with Sessions(folder / "alone.sqlite") as sessions:
             single = alone(sessions)
-        with Sessions(folder / "threads.sqlite") as sessions:
-            many = threads(sessions, options.threads, options.each)
-        looped = asyncio.run(tasks(folder / "tasks.sqlite", options.tasks, 20))
-        return {
-            "fdatasync_us": us(disk(folder)),
-            "one_caller_us": {name: us(value) for name, value in single.items()},
-            f"{options.threads}_threads_us": {n: us(v) for n, v in many.items()},
-            f"{options.tasks}_tasks_us": {n: us(v) for n, v in looped.items()},
-            "aim_us": {n: us(ORIGINAL[n] / 50) for n in ("create", "check", "update")},
-            "memory_bytes": round(memory(folder)),
-            "original_memory_bytes": ORIGINAL["memory"],
-            "load": os.getloadavg()[0],
+        figures["one_caller_us"] = {name: us(value) for name, value in single.items()}
+        rounds = []
+        for number in range(options.rounds):
+            with Sessions(folder / f"threads{number}.sqlite") as sessions:
+                rounds.append(threads(sessions, options.threads, options.each))
+        figures[f"{options.threads}_threads_us"] = told(rounds)
+        rounds = [
+            asyncio.run(tasks(folder / f"tasks{number}.sqlite", options.tasks, 20))
+            for number in range(options.rounds)
+        ]
+        figures[f"{options.tasks}_tasks_us"] = told(rounds)
+        figures["memory_bytes"] = round(memory(folder))
+    figures["original_memory_bytes"] = ORIGINAL["memory"]
+    return {**figures, "load": os.getloadavg()[0]}
+
+
+def told(rounds: list[dict]) -> dict:
+    """Return the best and the median round of each call, and the CPU of the best."""
+    return {
+        name: {
+            "best": us(min(found[name][0] for found in rounds)),
+            "median": us(statistics.median(found[name][0] for found in rounds)),
+            "cpu": us(min(found[name][1] for found in rounds)),
         }
+        for name in rounds[0]
+    }
 
 
 def us(seconds: float) -> float:

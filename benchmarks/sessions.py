@@ -12,10 +12,12 @@ def main() -> None:
     parser.add_argument("name", choices=names)
     parser.add_argument("--threads", type=int, default=128)
     parser.add_argument("--each", type=int, default=50, help="calls of each thread")
-    parser.add_argument("--tasks", type=int, default=1000)
+    parser.add_argument("--tasks", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sizes", type=int, default=3, choices=(1, 2, 3))
     options = parser.parse_args()
-    print(json.dumps({"benchmark": options.name, **names[options.name](options)}))
+    figures = names[options.name](options)
+    print(json.dumps({"benchmark": options.name, **figures}, indent=2))
 
 
 if __name__ == "__main__":

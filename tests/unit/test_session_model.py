@@ -373,4 +373,4 @@ class Machine(RuleBasedStateMachine):
 
 
 TestSessions = Machine.TestCase
-TestSessions.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestSessions.settings = settings(max_examples=80, stateful_step_count=25, deadline=None)

@@ -4,6 +4,7 @@ import sqlite3
 import threading
 
 import pytest
+from structlog.testing import capture_logs
 
 from dropzone.errors import DropzoneError, ServiceUnavailable
 from dropzone.journal import (
@@ -20,6 +21,7 @@ from dropzone.journal import (
     Sessions,
     SessionSecurityError,
     SessionUnknown,
+    session_file,
 )
 from zones_helpers import eventually, in_threads
 
@@ -411,6 +413,41 @@ def test_the_cleaner_works_until_it_is_stopped(sessions):
     sessions.stop_cleaning()
     assert "sessions-cleaner" not in {thread.name for thread in threading.enumerate()}
     assert sessions.get(made[0].id).end_reason == "time to live"
+
+
+def test_the_cleaner_goes_on_after_a_failure(path, sessions):
+    sessions.create("ann")
+    with beside(path) as connection:
+        connection.execute(
+            "CREATE TRIGGER stop BEFORE UPDATE OF status ON sessions"
+            " BEGIN SELECT raise(ABORT, 'not now'); END"
+        )
+        with capture_logs() as logs:
+            sessions.start_cleaning(0.005, idle=0)
+            eventually(lambda: logs)
+            assert "not now" in logs[0]["error"]
+            connection.execute("DROP TRIGGER stop")
+            eventually(lambda: sessions.stats().timeout == 1)
+            sessions.stop_cleaning()
+
+
+def test_an_update_that_is_always_overtaken_gives_up(path, sessions):
+    made = sessions.create("ann", data={"n": 0})
+    with Sessions(path) as other, pytest.raises(SessionConcurrencyError, match="100"):
+        sessions.update(made, lambda _: other.update(made, add("n", 1)).data)
+    assert sessions.get(made.id).data == {"n": 100}
+
+
+def test_a_file_that_another_process_keeps_is_told(path, monkeypatch):
+    monkeypatch.setattr(session_file, "_PATIENCE", 0.05)
+    with Sessions(path) as sessions:
+        made = sessions.create("ann")
+        with beside(path) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            with pytest.raises(ServiceUnavailable, match="Another process") as caught:
+                sessions.touch(made)
+            assert "fuser" in caught.value.hint
+        sessions.touch(made)
 
 
 def test_a_slow_change_keeps_nobody_else_waiting(sessions):

@@ -51,13 +51,13 @@ class Session(NamedTuple):
     token: str | None = None
 
     @property
-    def data(self) -> Any:
+    def data(self) -> dict[str, Any]:
         """What ``create`` or ``update`` was given, as a copy of your own."""
-        return _decode(self.data_json)[0]
+        return _decode(self.data_json)[0]  # type: ignore[no-any-return]
 
     @property
-    def metadata(self) -> Any:
-        return _decode(self.metadata_json)[0]
+    def metadata(self) -> dict[str, Any]:
+        return _decode(self.metadata_json)[0]  # type: ignore[no-any-return]
 
     @property
     def active(self) -> bool:

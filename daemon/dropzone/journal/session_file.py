@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import os
 import sqlite3
 import threading
 import time
@@ -48,6 +49,7 @@ class SessionFile:
         self.path = path
         self._readers: collections.deque[sqlite3.Connection] = collections.deque()
         self._closed = False
+        self._pid = os.getpid()
         self._number = 0
         self._changes: list[Changes] = []
         try:
@@ -118,6 +120,11 @@ class SessionFile:
     def _read(self, ask: Callable[[sqlite3.Connection], T]) -> T:
         if self._closed:
             raise SessionFileError("The session file is closed.")
+        if self._pid != os.getpid():
+            raise SessionFileError(
+                "The session file was opened before this process was forked.",
+                hint="Open it after the fork.",
+            )
         try:
             try:
                 reader = self._readers.pop()
