@@ -44,6 +44,11 @@ def test_an_own_commit_changes_its_records_and_keeps_the_others(cache):
     assert cache.look("b", 6) == record("b")
 
 
+def test_what_follows_in_the_same_commit_counts(cache):
+    commit(cache, 6, (("a",), record("a", 2)), (("a",), None))
+    assert cache.look("a", 6) is None
+
+
 def test_while_a_commit_is_under_way_its_records_are_read_from_the_file(cache):
     cache.begin(6)
     assert cache.look("a", 5) == record("a")

@@ -23,6 +23,7 @@ from dropzone.journal import (
     SessionUnknown,
     session_file,
 )
+from dropzone.journal.session_works import Change, Refuse
 from zones_helpers import eventually, in_threads
 
 
@@ -477,7 +478,7 @@ def test_threads_lose_no_change_and_share_commits(path, sessions):
     def work(number):
         for _ in range(15):
             sessions.update(own[number], add("n", 1))
-            sessions.touch(own[number])
+            sessions.touch(own[number - 1])
         for _ in range(3):
             sessions.update(shared, add("n", 1))
 
@@ -486,6 +487,20 @@ def test_threads_lose_no_change_and_share_commits(path, sessions):
     assert sessions.get(shared.id).data["n"] == 36
     assert sessions.get(own[0].id).interaction_count == 30
     assert commits(path) - before < 12 * 33 * 0.7
+    with Sessions(path) as fresh:
+        for record in own:
+            assert sessions.get(record.id) == fresh.get(record.id)
+
+
+def test_memory_has_the_last_of_two_changes_in_one_commit(sessions):
+    made = sessions.create("ann", lease="worker")
+    change = Change(made.changed('{"n":1}', None, made.started_at))
+    refuse = Refuse(made.id, 1, made.started_at)
+    # As the writer's thread does, which has nothing to do just now.
+    sessions._file.writer._commit([change, refuse])
+    assert sessions.get(made.id).data == {"n": 1}
+    with pytest.raises(SessionLocked):
+        sessions.check(made)
 
 
 def test_no_thread_reads_what_is_over(path):

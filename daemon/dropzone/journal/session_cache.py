@@ -88,7 +88,10 @@ class SessionCache:
             self._open = False
             # Else somebody else's commit came in between, perhaps to the same records.
             if self.turn == self._prepared:
-                for _, record in changes:
+                for keys, record in changes:
+                    # The same record may have been put by one before it.
+                    for key in keys:
+                        self._drop(key)
                     if record is not None:
                         self._put(record)
             # Who began to read since may have read what was before.

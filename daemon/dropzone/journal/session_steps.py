@@ -120,11 +120,12 @@ class SessionSteps:
         if record is None:
             raise unknown(known.id)
         if record.status != SessionStatus.ACTIVE:
+            reason = record.end_reason or ""
             raise SessionEnded(
                 f"Session {record.id} is not active: {record.status}"
-                f" ({record.end_reason}).",
+                + (f" ({reason})." if reason else "."),
                 status=record.status,
-                reason=record.end_reason or "",
+                reason=reason,
             )
         if record.locked:
             raise _locked(record.id, record.failures)
