@@ -90,8 +90,11 @@ class Session(NamedTuple):
     def of(cls, row: tuple[Any, ...]) -> Self:
         """Return the record of a row of the table."""
         values = list(row[:18])
+        # Said often, kept once.
         values[1] = sys.intern(row[1])
         values[2] = _STATUSES[row[2]]
+        values[8] = "{}" if row[8] == "{}" else row[8]
+        values[13] = row[13] and sys.intern(row[13])
         values[17] = bool(row[17])
         return cls._make([*values, None])
 
