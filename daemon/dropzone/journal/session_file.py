@@ -55,8 +55,7 @@ class SessionFile:
         self._number = 0
         self._changes: list[Changes] = []
         try:
-            connection = _prepared(path)
-            number = connection.execute(SQL["number"]).fetchone()[0]
+            connection, number = _prepared(path)
         except sqlite3.Error as error:
             raise self._told(error) from error
         self.cache = SessionCache(cached, number)
@@ -158,7 +157,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     )
 
 
-def _prepared(path: Path) -> sqlite3.Connection:
+def _prepared(path: Path) -> tuple[sqlite3.Connection, int]:
+    """Return the writer's connection, and the number of the last commit."""
     connection = _connect(path)
     try:
         _use_log(connection)
@@ -168,10 +168,11 @@ def _prepared(path: Path) -> sqlite3.Connection:
         connection.execute(f"PRAGMA cache_size = {-_PAGES_KB}")
         if not _made(connection, path):
             _make(connection, path)
+        number = int(connection.execute(SQL["number"]).fetchone()[0])
     except BaseException:
         connection.close()
         raise
-    return connection
+    return connection, number
 
 
 def _use_log(connection: sqlite3.Connection) -> None:
