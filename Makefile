@@ -1,6 +1,6 @@
 # make run    install into .venv, start the services and the daemon over drop_zones/
 # make test   install what the tests need, and run all of them
-# make check  lint, types, import contracts
+# make check  lint, types, import contracts, clients outside of the session pool
 # make chaos  stop the daemon before every one of its system calls, cut the power there,
 #             and storms; takes hours. SEED=1 repeats; FILES=5000 KILLS=200 SECONDS=1800
 #             are a storm's size and its time to settle; STRIDE=8 takes
@@ -36,6 +36,7 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/dropzone audit daemon benchmarks tests
 
 chaos: $(VENV)/.installed-dev
 	@CHAOS=full CHAOS_SEED=$(SEED) CHAOS_FILES=$(FILES) CHAOS_KILLS=$(KILLS) \

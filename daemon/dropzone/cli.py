@@ -345,6 +345,29 @@ def doctor(
 
 
 @app.command(cls=Command)
+def audit(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH", help="Files and folders.")
+    ],
+    *,
+    sarif: Annotated[
+        bool, typer.Option("--sarif", help="Print SARIF 2.1.0, for code hosts.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Find clients, connections and secrets outside of a session pool.
+
+    Reads any Python code below PATH, notebooks too; nothing of it is run. What
+    is meant to be so is listed in pyproject.toml with a reason, or has a
+    comment: # dropzone: allow DZ101 reason. The exit code is 1 when something
+    is found.
+    """
+    from dropzone.commands import auditing
+
+    raise typer.Exit(auditing.run(paths, as_json=as_json, as_sarif=sarif))
+
+
+@app.command(cls=Command)
 def mlflow(
     *,
     port: Annotated[
