@@ -191,6 +191,7 @@ PLANTED: dict[str, str | dict[str, str]] = {
         os.environ["AWS_SECRET_ACCESS_KEY"] = "abc/def"  #! DZ402
         os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "abc/def")  #! DZ402
         config = {"secretAccessKey": "abc/def"}  #! DZ402
+        y = login("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")  #! DZ402
         """.replace('bPxRfiCY"\n', 'bPxRfiCY"  #! DZ404\n'),
     "passwords": """
         import psycopg2, os
@@ -213,6 +214,12 @@ PLANTED: dict[str, str | dict[str, str]] = {
         i = Settings(dbPassword=f"hunter2")  #! DZ404
         hidden = "hunter2"  #! DZ404
         j = Settings(password=hidden)
+        password = os.getenv("PGPASSWORD") or "hunter2"  #! DZ404
+        user, password = "u", "hunter2"  #! DZ404
+        db_password = SecretStr("hunter2")  #! DZ404
+        password = "hunter2".encode()  #! DZ404
+        parser.add_argument("--db-password", default="hunter2")  #! DZ404
+        api_key = "hunter2" if user else None  #! DZ404
         """,
     "old managers": """
         from infrastructure.session.unified import get_global_session_manager
@@ -342,6 +349,8 @@ DECOYS: dict[str, str] = {
         aws_secret_access_key = "aws_secret_access_key"
         keys = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
         hash_of = "AKIAQWERTYUIOPASDFGHJ", "xAKIAQWERTYUIOPASDFGH"
-        token = "("; secret_name = "prod/db"; sha = "da39a3ee5e6b4b0d3255bfef95601890"
+        token = "("; secret_name = "prod/db"; sha = "da39a3ee5e6b4b0d3255bfef95601890afd80709"
+        api_key = Field(default="", description="The API key.")
+        letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn"
         """,
 }

@@ -1,8 +1,8 @@
 """Finds keys, passwords and connection strings that are written in the code.
 
 A literal counts by its own form (an AWS access key, an address with a password) or by
-the name it is given to. Placeholders do not count. What is told of a secret is its
-length at most, of an access key its first four characters.
+the name it is given to. Placeholders do not count. Of an access key the first
+four characters are told, of a secret nothing.
 """
 
 import ast
@@ -15,14 +15,23 @@ from dropzone.audit.texts import template, texts
 Literal = tuple[ast.expr, str, str]
 
 _HINTS = ("akia", "asia", "passw", "passphrase", "pwd", "secret")
-_MORE_HINTS = ("session_token", "sessiontoken", "access_key", "accesskey")
-_ADDRESS = re.compile(r"://[^\s'\"]*@")
+_MORE_HINTS = (
+    "session_token",
+    "sessiontoken",
+    "access_key",
+    "accesskey",
+    "api_key",
+    "apikey",
+)
+_ADDRESS = re.compile(r"://[^\s'\"]{0,300}@")
 _ACCESS_KEY = re.compile(
     r"(?<![A-Za-z0-9+/])(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9+/=])"
 )
-_USERINFO = re.compile(
-    r"(?:[A-Za-z][A-Za-z0-9+.-]*|\{\})://[^\s:/@'\"?#]*:([^\s/@'\"]+)@"
-)
+# From the middle, and with limits: a megabyte of base64 must not take minutes.
+_USERINFO = re.compile(r"://[^\s:/@'\"?#]{0,200}:([^\s/@'\"]{1,300})@")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*\Z")
+_SECRET_KEY = re.compile(r"(?=.*[a-z])(?=.*[A-Z])(?=.*[0-9])[A-Za-z0-9/+]{40}")
+_VARIED = 20
 _KEYWORDS = re.compile(
     r"(?:^|[\s;?&])(?:password|passwd|pwd)\s*=\s*('[^']+'|[^\s;&'\"]+)", re.IGNORECASE
 )
@@ -35,7 +44,8 @@ _IN_QUERY = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _SECRET_NAME = re.compile(
     r"(?:^|_)(?:(?P<aws>(?:aws|s3|minio)_?secret(?:_?(?:access_?)?key)?"
     r"|secret_?access_?key|aws_?session_?token)"
-    r"|(?:pg|my)?(?:password|passwd)|passphrase|\w+_pwd|secret|secret_?key)$"
+    r"|(?:pg|my)?(?:password|passwd)|passphrase|\w+_pwd|secret|secret_?key"
+    r"|api_?key)$"
 )
 _ACCESS_NAME = re.compile(r"(?:^|_)(?:aws_?access_?key(?:_?id)?|access_?key_?id)$")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -79,6 +89,8 @@ def _by_form(node: ast.expr, is_doc: bool) -> Literal | None:
         return None
     if key := _ACCESS_KEY.search(text):
         return node, "DZ401", masked(key[0])
+    if _SECRET_KEY.fullmatch(text) and len(set(text)) > _VARIED:
+        return node, "DZ402", "40 random characters, like those of AWS"
     # Documentation has examples of addresses by the thousand.
     told = None if is_doc else _password_in(text)
     return (node, "DZ403", told) if told else None
@@ -97,8 +109,8 @@ def _password_in(text: str) -> str | None:
 
 
 def _address(text: str, match: re.Match[str]) -> str:
-    scheme = text[match.start() : match.end()].partition("://")[0]
-    return f"{scheme}://...:********@..."
+    scheme = _SCHEME.search(text[max(0, match.start() - 30) : match.start()])
+    return f"{scheme[0] if scheme else '{}'}://...:********@..."
 
 
 def _by_name(node: ast.expr, name: str, beside: bool) -> Literal | None:

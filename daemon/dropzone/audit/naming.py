@@ -13,6 +13,9 @@ _CONNECTING = frozenset(
     {"connect", "create_engine", "create_pool", "create_async_engine", "ConnectionPool"}
     | {"AsyncConnectionPool"}
 )
+_WRAPPERS = frozenset(
+    {"SecretStr", "SecretBytes", "Secret", "Field", "str", "quote_plus"}
+)
 
 
 class Named:
@@ -36,13 +39,31 @@ class Named:
     def pairs(self) -> Iterator[Given]:
         """Yield ``(value, name, whether it is given along with a host or a user)``."""
         for node in self._nodes:
-            for value, name, beside in _given(node):
-                yield self._known(value), name, beside
+            for given, name, beside in _given(node):
+                for value in _unwrapped(given) if name else ():
+                    yield self._known(value), name, beside
 
     def _known(self, value: ast.expr) -> ast.expr:
         if isinstance(value, ast.Name):
             return self._constants.get(value.id, value)
         return value
+
+
+def _unwrapped(value: ast.expr) -> Iterator[ast.expr]:
+    """Yield what a value may be: one of several, or what it is wrapped around."""
+    match value:
+        case ast.BoolOp(values=several):
+            yield from several
+        case ast.IfExp(body=one, orelse=other):
+            yield from (one, other)
+        case ast.Call(func=ast.Attribute(value=ast.Constant() as text, attr="encode")):
+            yield text
+        case ast.Call(func=called, args=[inner, *_]) if _name_of(called) in _WRAPPERS:
+            yield inner
+        case ast.Call(func=called, keywords=words) if _name_of(called) in _WRAPPERS:
+            yield from (word.value for word in words if word.arg == "default")
+        case _:
+            yield value
 
 
 def _given(node: ast.AST) -> Iterator[Given]:
@@ -52,13 +73,22 @@ def _given(node: ast.AST) -> Iterator[Given]:
         case ast.Dict():
             yield from _of_dict(node)
         case ast.Assign():
-            yield from ((node.value, _name_of(one), False) for one in node.targets)
+            yield from _of_targets(node)
         case ast.AnnAssign(value=ast.expr()) | ast.NamedExpr():
             yield node.value, _name_of(node.target), False  # type: ignore[misc]
         case ast.arguments():
             yield from _of_defaults(node)
         case _:
             pass
+
+
+def _of_targets(node: ast.Assign) -> Iterator[Given]:
+    for target in node.targets:
+        match target, node.value:
+            case ast.Tuple(elts=names), ast.Tuple(elts=values):
+                yield from ((v, _name_of(n), False) for n, v in zip(names, values))  # noqa: B905 a starred name takes several
+            case _:
+                yield node.value, _name_of(target), False
 
 
 def _of_dict(node: ast.Dict) -> Iterator[Given]:
@@ -81,6 +111,10 @@ def _of_call(node: ast.Call) -> Iterator[Given]:
     match node.args:
         case [ast.Constant(value=str(name)), default, *_] if name.isidentifier():
             yield default, name, False
+        # Options of a command: "--password", default="...".
+        case [ast.Constant(value=str(option)), *_] if option.startswith("--"):
+            words = [word.value for word in node.keywords if word.arg == "default"]
+            yield from ((word, option.lstrip("-"), False) for word in words)
 
 
 def _of_defaults(node: ast.arguments) -> Iterator[Given]:

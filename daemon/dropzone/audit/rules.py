@@ -98,9 +98,9 @@ _ALL = (
     ),
     Rule(
         "DZ404",
-        "password",
-        "a password is written in the code: {}",
-        "Change the password, and give it as POSTGRES_PASSWORD or from a secret.",
+        "secret",
+        "a secret is written in the code: {}",
+        "Change it, and give it in the environment or from a file of secrets.",
     ),
     Rule(
         "DZ501",
