@@ -349,7 +349,8 @@ DECOYS: dict[str, str] = {
         aws_secret_access_key = "aws_secret_access_key"
         keys = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
         hash_of = "AKIAQWERTYUIOPASDFGHJ", "xAKIAQWERTYUIOPASDFGH"
-        token = "("; secret_name = "prod/db"; sha = "da39a3ee5e6b4b0d3255bfef95601890afd80709"
+        token = "("; secret_name = "prod/db"
+        sha = "da39a3ee5e6b4b0d3255bfef95601890afd80709"
         api_key = Field(default="", description="The API key.")
         letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn"
         """,

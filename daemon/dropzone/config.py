@@ -8,7 +8,7 @@ import difflib
 import os
 import re
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,15 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from dropzone import secret_sources
+from dropzone import config_file, secret_sources
+from dropzone.config_file import File
 from dropzone.errors import ConfigurationError
 from dropzone.settings import Settings
 from dropzone.text import display
 
 PREFIX = "DROPZONE__"
+# What is not of the file is told after what is.
+_LAST = 1_000_000
 
 # The names other tools of this field use already (MISSION A7), and what they set.
 ENVIRONMENT = {
@@ -56,11 +59,15 @@ _TEXTS = frozenset(ENVIRONMENT[name] for name in SECRETS)
 
 @dataclass(frozen=True)
 class Loaded:
-    """The settings, the file they came from (if any), and the origin of each key."""
+    """The settings, the file they came from (if any), and the origin of each key.
+
+    ``referenced`` are the keys of the file whose values name environment variables.
+    """
 
     settings: Settings
     path: Path | None
     origins: Mapping[str, str]
+    referenced: frozenset[str] = frozenset()
 
 
 def find_file(environ: Mapping[str, str] = os.environ) -> Path | None:
@@ -81,15 +88,16 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> L
 
     """
     path = path or find_file(environ)
+    file = config_file.read(path, environ) if path else File()
     tree: dict[str, Any] = {}
     origins: dict[str, str] = {}
-    for layer, source in _layers(path, environ):
+    told = _Told(str(path), file, origins)
+    for layer, source in _layers(file.tree, path, environ, told.of_secret):
         _merge(tree, layer, origins, source)
-    try:
-        settings = _resolve(Settings.model_validate(tree), path)
-    except ValidationError as error:
-        raise ConfigurationError(_explain(error, origins)) from None
-    return Loaded(settings, path, origins)
+    settings = _checked(tree, path, told)
+    if settings is None or told.problems:
+        raise ConfigurationError(told.text())
+    return Loaded(settings, path, origins, frozenset(file.referenced))
 
 
 def offers(key: str, loaded: Loaded, environ: Mapping[str, str]) -> list[str]:
@@ -98,7 +106,8 @@ def offers(key: str, loaded: Loaded, environ: Mapping[str, str]) -> list[str]:
     The last one wins; the others say why they do not.
     """
     found = []
-    for layer, source in _layers(loaded.path, environ):
+    file = config_file.read(loaded.path, environ) if loaded.path else File()
+    for layer, source in _layers(file.tree, loaded.path, environ):
         origins: dict[str, str] = {}
         _merge({}, layer, origins, source)
         if key in origins:
@@ -128,38 +137,16 @@ def _flat(key: str, value: object) -> Iterator[tuple[str, str]]:
         yield key, "" if value is None else shown
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        tree = yaml.safe_load(text)
-    except FileNotFoundError:
-        raise ConfigurationError(
-            f"There is no configuration file {path}.",
-            hint="Name another with --config, or leave it out to use the defaults.",
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}.") from error
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{path} is not valid YAML{_spot(error)}.") from None
-    if tree is None:
-        return {}
-    if not isinstance(tree, dict):
-        raise ConfigurationError(f"{path} must hold sections such as 'aws:'.")
-    return {str(key): value for key, value in tree.items()}
-
-
-def _spot(error: yaml.YAMLError) -> str:
-    # Not the error's own text: it quotes the line, which may hold a password.
-    if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark):
-        return f", line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
-    return ""
-
-
 def _layers(
-    path: Path | None, environ: Mapping[str, str]
+    tree: dict[str, Any],
+    path: Path | None,
+    environ: Mapping[str, str],
+    broken: Callable[[str, ConfigurationError], None] | None = None,
 ) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield what each place sets, and its name; later ones win."""
-    tree = _read(path) if path is not None else {}
+    """Yield what each place sets, and its name; later ones win.
+
+    ``tree`` is that of the file; a secret that cannot be read is told to ``broken``.
+    """
     if path is not None:
         yield tree, str(path)
     for key, value, source in _from_keyring(tree, environ):
@@ -169,8 +156,12 @@ def _layers(
         if not environ.get(variable) and (
             file := secret_sources.file_of(variable, environ)
         ):
-            value = secret_sources.read(file)
-            yield _nested(ENVIRONMENT[variable], value), f"secret file {file}"
+            key = ENVIRONMENT[variable]
+            try:
+                yield _nested(key, secret_sources.read(file)), f"secret file {file}"
+            except ConfigurationError as error:
+                if broken is not None:
+                    broken(key, error)
     for key, value, source in _from_environment(environ):
         yield _nested(key, value), source
 
@@ -240,20 +231,111 @@ def _merge(
                 if not value:
                     origins.setdefault(where, source)
                 _merge(child, value, origins, source, f"{where}.")
-                continue
+            # Else a section is no section: that is told, and nothing put over it.
+            continue
         tree[key] = value
         origins[where] = source
 
 
-def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
-    lines = []
-    for problem in error.errors(include_url=False, include_context=False):
-        place = tuple(str(part) for part in problem["loc"])
-        key = ".".join(place)
+def _checked(tree: dict[str, Any], path: Path | None, told: "_Told") -> Settings | None:
+    """Return the settings, or tell what is wrong with them and return None.
+
+    What is wrong is taken out and the rest is checked again, since contradictions are
+    only looked for among values that are right in themselves.
+    """
+    told.of_file()
+    for key, _, _ in told.file.problems:
+        # What the environment put in its place is still to be looked at.
+        if origin_of(key, told.origins) == str(path):
+            _take_out(tree, key.split("."))
+    while True:
+        try:
+            return _resolve(Settings.model_validate(tree), path)
+        except ValidationError as error:
+            taken = False
+            for problem in error.errors(include_url=False, include_context=False):
+                place = tuple(str(part) for part in problem["loc"])
+                told.of_setting(problem, place)
+                taken |= _take_out(tree, place)
+            if not taken:
+                return None
+
+
+def _take_out(tree: dict[str, Any], place: Sequence[str]) -> bool:
+    """Remove what is at ``place``, or the list it is in; return False if not there."""
+    owner, last = tree, ""
+    current: Any = tree
+    for part in place:
+        if isinstance(current, dict) and part in current:
+            owner, last, current = current, part, current[part]
+        elif isinstance(current, list) and part.isdigit() and int(part) < len(current):
+            current = current[int(part)]
+    return bool(last) and owner.pop(last, None) is not None
+
+
+class _Told:
+    """What is wrong with the settings, each with where it was set."""
+
+    def __init__(self, path: str, file: File, origins: Mapping[str, str]) -> None:
+        self.file = file
+        self.problems: list[tuple[int, str]] = []
+        self._path = path
+        self.origins = origins
+        self._wrong: set[str] = set()
+
+    def text(self) -> str:
+        """Return a line for each problem, those of the file first and in its order."""
+        return "\n".join(line for _, line in sorted(self.problems, key=lambda p: p[0]))
+
+    def of_file(self) -> None:
+        for key, line, told in self.file.problems:
+            self._add(key, line, f"{self._path}, line {line}", told)
+        for key in ("host", "port", "database", "user"):
+            both = {"postgres.url", f"postgres.{key}"}
+            if both <= self.file.lines.keys():
+                told = "postgres.url says it too; leave one of them out"
+                self._of_key(f"postgres.{key}", told)
+
+    def of_secret(self, key: str, error: ConfigurationError) -> None:
+        self._wrong.add(key.rpartition(".")[2])
+        told = f"{error.message} {error.hint}".strip()
+        self.problems.append((_LAST, f"{key}: {told}"))
+
+    def of_setting(self, problem: Any, place: tuple[str, ...]) -> None:
         told = _sentence(problem["type"], place, problem["msg"])
+        is_contradiction = problem["type"] == "value_error" and (
+            not place or _model_at(place) is not None
+        )
+        # Without what was taken out, or could not be read, the rest may not fit.
+        if is_contradiction and (
+            not self.file.is_whole or self._wrong & set(re.findall(r"\w+", told))
+        ):
+            return
         told += _held(problem["type"], place, problem["input"])
-        lines.append(f"{key or 'settings'} ({origin_of(key, origins)}): {told}")
-    return "\n".join(lines)
+        if place:
+            self._of_key(".".join(place), told)
+        else:
+            key, _, told = told.partition(": ")
+            self._of_key(key, told)
+
+    def _of_key(self, key: str, told: str) -> None:
+        source = origin_of(key, self.origins)
+        line = 0
+        if source == self._path:
+            line = _line_of(key, self.file.lines)
+            source = f"{source}, line {line}"
+        self._add(key, line or _LAST, source, told)
+
+    def _add(self, key: str, line: int, source: str, told: str) -> None:
+        self._wrong.add(key.rpartition(".")[2] or "settings")
+        self.problems.append((line, f"{key or 'settings'} ({source}): {told}"))
+
+
+def _line_of(key: str, lines: Mapping[str, int]) -> int:
+    """Return the line of a key, or of what is nearest above it."""
+    while key and key not in lines:
+        key = key.rpartition(".")[0]
+    return lines.get(key, 1)
 
 
 def _held(kind: str, place: tuple[str, ...], value: object) -> str:

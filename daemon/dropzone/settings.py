@@ -4,8 +4,10 @@
 or in ``config.yaml``. Leaf objects get the values they need, never this whole tree.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -34,6 +36,39 @@ KEY_FIELDS = frozenset(
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def _web_address(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        fine = parts.scheme in {"http", "https"} and parts.hostname
+        _ = parts.port
+    except ValueError:
+        fine = None
+    if not fine:
+        raise ValueError("must be an address such as https://host:9000")
+    return url
+
+
+def _postgres_address(url: str) -> None:
+    """Check what can be checked without a driver; hosts may be several, or none."""
+    scheme, found, rest = url.partition("://")
+    if not found:
+        if "=" not in url:
+            raise ValueError(_POSTGRES)
+        return
+    # A "/" or "?" in the password must be encoded, so the last "@" before them counts.
+    hosts = re.split(r"[/?]", rest, maxsplit=1)[0].rpartition("@")[2]
+    known = scheme.partition("+")[0] in {"postgres", "postgresql"}
+    if not known or not all(map(_HOST.fullmatch, hosts.split(","))):
+        raise ValueError(_POSTGRES)
+
+
+_HOST = re.compile(r"(?:\[[0-9a-fA-F:.%\w]+\]|[^\[\]:@\s]*)(?::[0-9]{0,5})?")
+_POSTGRES = (
+    "must be postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with special characters "
+    "in the password percent-encoded"
+)
 
 
 class Zone(_Section):
@@ -105,10 +140,20 @@ class Aws(_Section):
             raise ValueError("needs {sha256} or {job}, or two files could share a key")
         return template
 
+    @field_validator("endpoint_url")
+    @classmethod
+    def _endpoint_is_an_address(cls, url: str | None) -> str | None:
+        return url if url is None else _web_address(url)
+
     @model_validator(mode="after")
-    def _keys_come_in_pairs(self) -> Self:
+    def _fits_together(self) -> Self:
+        wrong = []
         if bool(self.access_key_id) != bool(self.secret_access_key):
-            raise ValueError("access_key_id and secret_access_key go together")
+            wrong.append("access_key_id and secret_access_key go together")
+        if self.kms_key_id and self.encryption != "aws:kms":
+            wrong.append("kms_key_id is only used with encryption: aws:kms")
+        if wrong:
+            raise ValueError("; ".join(wrong))
         return self
 
 
@@ -126,6 +171,13 @@ class Postgres(_Section):
     statement_timeout_seconds: PositiveFloat = 60.0
     pool_size: Annotated[int, Field(ge=2, le=200)] = 8
 
+    @field_validator("url")
+    @classmethod
+    def _url_can_be_read(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            _postgres_address(url.get_secret_value())
+        return url
+
 
 class Mlflow(_Section):
     tracking_uri: str | None = None
@@ -137,6 +189,13 @@ class Mlflow(_Section):
     username: SecretStr | None = None
     password: SecretStr | None = None
     token: SecretStr | None = None
+
+    @field_validator("tracking_uri")
+    @classmethod
+    def _server_is_an_address(cls, uri: str | None) -> str | None:
+        # Anything else is a folder, a database or the name of a store.
+        is_web = uri is not None and uri.lower().startswith(("http:", "https:"))
+        return _web_address(uri) if uri is not None and is_web else uri
 
 
 class Secrets(_Section):
@@ -177,6 +236,12 @@ class Retry(_Section):
     longest_pause_seconds: PositiveFloat = 300.0
     unknown_error_attempts: PositiveInt = 5
     parser_death_attempts: PositiveInt = 3
+
+    @model_validator(mode="after")
+    def _pauses_grow(self) -> Self:
+        if self.first_pause_seconds > self.longest_pause_seconds:
+            raise ValueError("first_pause_seconds is above longest_pause_seconds")
+        return self
 
 
 class Executor(_Section):

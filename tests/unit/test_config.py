@@ -14,6 +14,14 @@ from dropzone.settings import Settings
 SECRET = "kG7-canary"
 
 
+ADDRESSES = {
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:9000",
+    "AWS_ENDPOINT_URL_S3": "https://[::1]:9000/x",
+    "DATABASE_URL": "postgresql+psycopg://u:p@h1:1,[::1]:2/d?host=/socket",
+    "MLFLOW_TRACKING_URI": "http://user:word@host:5000",
+}
+
+
 @pytest.fixture
 def write(tmp_path):
     def written(text, name="config.yaml"):
@@ -59,7 +67,7 @@ def test_the_environment_wins_over_the_file_and_its_own_names_over_the_common(wr
 @pytest.mark.parametrize("name", sorted(ENVIRONMENT))
 def test_every_common_name_sets_its_setting(name, write):
     # Names that look like numbers stay names.
-    value = "5433"
+    value = ADDRESSES.get(name, "5433")
     environ = {name: value}
     section, key = ENVIRONMENT[name].split(".")
     settings = load(write(""), environ).settings
@@ -98,12 +106,15 @@ def test_an_empty_common_variable_says_nothing(write):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("awz: {}", "awz ({path}): there is no such setting; did you mean 'aws'?"),
-        ("aws: {regin: x}", "aws.regin ({path}): .* did you mean 'region'?"),
-        ("zones: [{nam: x}]", "zones.0.nam ({path}): .* did you mean 'name'?"),
+        (
+            "awz: {}",
+            "awz ({path}, line 1): there is no such setting; did you mean 'aws'?",
+        ),
+        ("aws: {regin: x}", "aws.regin ({path}, line 1): .* did you mean 'region'?"),
+        ("zones: [{nam: x}]", "zones.0.nam ({path}, line 1): .* did you mean 'name'?"),
         ("log: {qqqq: 1}", "log.qqqq .* known here: format, level"),
-        ("aws.region: x", "aws.region ({path}): there is no such setting"),
-        ("qqqq.rrrr: x", "qqqq.rrrr ({path}): there is no such setting"),
+        ("aws.region: x", "aws.region ({path}, line 1): there is no such setting"),
+        ("qqqq.rrrr: x", "qqqq.rrrr ({path}, line 1): there is no such setting"),
     ],
 )
 def test_an_unknown_key_names_the_nearest(text, told, write):
@@ -116,7 +127,9 @@ def test_every_wrong_key_is_told_at_once_with_its_value_and_origin(write):
     path = write("postgres: {port: 99999, pool_size: many}\nmlflow: {batch_filez: 1}")
     told = refused(path, {"DROPZONE__LOG__LEVEL": "loud\x1b"}).splitlines()
     assert len(told) == 4
-    assert any(f"postgres.port ({path})" in t and "holds '99999'" in t for t in told)
+    assert any(
+        f"postgres.port ({path}, line 1)" in t and "holds '99999'" in t for t in told
+    )
     assert any("postgres.pool_size" in t and "holds 'many'" in t for t in told)
     assert any("mlflow.batch_filez" in t and "'batch_files'" in t for t in told)
     (level,) = (t for t in told if t.startswith("log.level"))
@@ -148,7 +161,8 @@ def test_a_wrong_setting_never_tells_a_secret(text, environ, write):
 
 
 def test_invalid_yaml_is_told_with_its_place(write):
-    assert "line 2, column 12: " in refused(write("aws:\n  region: a: b\n"))
+    told = refused(write("aws:\n  region: a: b\n"))
+    assert "config.yaml, line 2): the file is not valid YAML, column 12: " in told
 
 
 @pytest.mark.parametrize("text", ["- a", "text", "5"])
@@ -161,6 +175,106 @@ def test_a_file_that_is_not_there_or_not_text(tmp_path):
     path = tmp_path / "bad.yaml"
     path.write_bytes(b"\xff\xfe\x00")
     assert "cannot be read" in refused(path)
+    assert "cannot be read" in refused(tmp_path)
+
+
+def test_all_that_is_wrong_is_told_in_one_error_with_file_and_line(write):
+    path = write(
+        """\
+aws:
+  regin: x
+  endpoint_url: localhost:9000
+  kms_key_id: k
+  region: a
+  region: b
+postgres:
+  url: ${NO_SUCH_VARIABLE}
+  host: db
+  port: many
+chunking: {max_characters: 100, overlap_characters: 90}
+retry: {first_pause_seconds: 9, longest_pause_seconds: 3}
+mlflow: http
+zones: [{name: a, path: x}, {name: a, path: y}]
+"""
+    )
+    environ = {"DROPZONE__LOG__LEVEL": "loud", "DATABASE_URL": f"mysql://u:{SECRET}@h"}
+    told = refused(path, environ)
+    assert SECRET not in told
+    places = [
+        re.sub(r"^(\S+) \((.*?)\):.*", r"\1 \2", one) for one in told.splitlines()
+    ]
+    assert [place.replace(str(path), "file") for place in places] == [
+        "aws file, line 1",
+        "aws.regin file, line 2",
+        "aws.endpoint_url file, line 3",
+        "aws.region file, line 6",
+        "postgres.url file, line 8",
+        "postgres.host file, line 9",
+        "postgres.port file, line 10",
+        "postgres.port file, line 10",
+        "chunking file, line 11",
+        "retry file, line 12",
+        "mlflow file, line 13",
+        "zones file, line 14",
+        "log.level environment variable DROPZONE__LOG__LEVEL",
+        "postgres.url environment variable DATABASE_URL",
+    ]
+
+
+def test_what_is_wrong_in_the_environment_is_told_beside_a_broken_file(write):
+    path = write("aws: {")
+    told = refused(path, {"POSTGRES_PORT": "x", "AWS_ACCESS_KEY_ID": "half"})
+    assert len(told.splitlines()) == 2
+    assert "environment variable POSTGRES_PORT" in told
+
+
+def test_variables_of_the_environment_stand_in_the_file(write):
+    path = write('postgres: {url: "postgresql://u:${PW}@h/d", password: "$${PW}"}')
+    loaded = load(path, {"PW": SECRET})
+    assert loaded.settings.postgres.url.get_secret_value().count(SECRET) == 1
+    assert loaded.settings.postgres.password.get_secret_value() == "${PW}"
+    assert loaded.referenced == {"postgres.url"}
+    told = refused(path)
+    assert f"({path}, line 1): the environment variable PW is not set" in told
+    assert len(told.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://h/d",
+        "h/d",
+        "postgresql://u:p@h:x/d",
+        "postgresql://u:a#b@c@[::1/d",
+        "5",
+    ],
+)
+def test_a_postgres_address_that_cannot_be_read_is_refused(url, write):
+    assert "must be postgresql://USER" in refused(write(""), {"DATABASE_URL": url})
+
+
+@pytest.mark.parametrize("url", ["host=h dbname=d", "postgres:///d", "postgresql://h"])
+def test_a_postgres_address_may_leave_things_out(url, write):
+    assert load(write(""), {"DATABASE_URL": url}).settings.postgres.url
+
+
+@pytest.mark.parametrize(
+    "url", ["http://", "http:/h", "https://h:99999", "http://[::1"]
+)
+def test_a_web_address_that_cannot_be_read_is_refused(url, write):
+    for name in ("MLFLOW_TRACKING_URI", "AWS_ENDPOINT_URL"):
+        assert "must be an address" in refused(write(""), {name: url})
+
+
+def test_a_file_that_names_itself_is_read_or_refused(write):
+    assert "in itself" in refused(write("aws: &a {region: *a}"))
+    assert "date" in refused(write("aws: {region: 2024-99-99}"))
+    assert "5 (" in refused(write("5: {x: y}"))
+
+
+def test_a_section_that_is_none_is_not_covered_by_the_environment(write):
+    told = refused(write("aws: 5"), {"AWS_PROFILE": "x"})
+    assert told.startswith("aws (")
 
 
 def test_sections_without_keys_are_empty(write):

@@ -64,7 +64,9 @@ def _readable_secrets(path: Path, loaded: Loaded) -> list[str]:
     return [
         key
         for key in _SECRETS
-        if loaded.origins.get(key) == str(path) and _is_secret(key, loaded)
+        if loaded.origins.get(key) == str(path)
+        and key not in loaded.referenced
+        and _is_secret(key, loaded)
     ]
 
 
