@@ -216,8 +216,8 @@ zones: [{name: a, path: x}, {name: a, path: y}]
         "retry file, line 12",
         "mlflow file, line 13",
         "zones file, line 14",
-        "log.level environment variable DROPZONE__LOG__LEVEL",
         "postgres.url environment variable DATABASE_URL",
+        "log.level environment variable DROPZONE__LOG__LEVEL",
     ]
 
 
