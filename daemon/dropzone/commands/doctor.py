@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dropzone import config, log, services
 from dropzone.commands import canary as canaries
-from dropzone.commands import doctor_machine, doctor_services
+from dropzone.commands import doctor_machine, doctor_services, doctor_surroundings
 from dropzone.commands.diagnosis import Diagnosis, Verdict, ok, problem
 from dropzone.config import Loaded
 from dropzone.text import display
@@ -17,6 +17,7 @@ _SECRETS = (
     "postgres.url",
     "mlflow.tracking_uri",
 )
+_NAMED = 5
 
 
 def examine(path: Path | None, *, canary: bool = False) -> list[Diagnosis]:
@@ -32,6 +33,7 @@ def examine(path: Path | None, *, canary: bool = False) -> list[Diagnosis]:
     found = list(_configuration(loaded))
     for zone in settings.zones:
         found += doctor_machine.zone(zone)
+    found += doctor_surroundings.here(settings.zones)
     found += doctor_machine.watches(settings.zones)
     found += doctor_services.programs(settings)
     found += doctor_services.all_services(settings)
@@ -45,17 +47,32 @@ def is_ill(found: Sequence[Diagnosis]) -> bool:
 
 
 def _configuration(loaded: Loaded) -> Iterator[Diagnosis]:
+    yield ok("configuration", _sources(loaded))
     if loaded.path is None:
-        yield ok("configuration", "no file is used; the defaults hold")
         return
     shown = display(bytes(loaded.path))
-    yield ok("configuration", f"{shown} ({len(loaded.origins)} settings made)")
     if secrets := _readable_secrets(loaded.path, loaded):
         yield problem(
             "secrets",
             f"{shown} holds {', '.join(secrets)}, and every user may read it",
             f"chmod o-r {shown}, or give the secret in the environment.",
         )
+
+
+def _sources(loaded: Loaded) -> str:
+    """Return what is set from where, in as many words as there are places."""
+    made: dict[str, list[str]] = {}
+    for key, source in loaded.origins.items():
+        made.setdefault(source, []).append(key)
+    told = [
+        f"{display(source)} ({', '.join(sorted(keys)[:_NAMED])}"
+        f"{f' and {len(keys) - _NAMED} more' if len(keys) > _NAMED else ''})"
+        for source, keys in made.items()
+    ]
+    file = (
+        f"{display(bytes(loaded.path))} is used" if loaded.path else "no file is used"
+    )
+    return "; ".join([file, *told]) if told else f"{file}; the defaults hold"
 
 
 def _readable_secrets(path: Path, loaded: Loaded) -> list[str]:

@@ -58,7 +58,8 @@ def watches(zones: Sequence[Zone]) -> Iterator[Diagnosis]:
     used_watches, used_instances = inotify.in_use()
     told = (
         f"{used_watches} of {most} watches and {used_instances} of {instances} "
-        f"instances of this user are in use; the zones have {folders} folders"
+        f"instances of this user are in use, {most - used_watches} and "
+        f"{instances - used_instances} are left; the zones have {folders} folders"
     )
     short = (
         used_watches + folders > most * _WATCH_SHARE
@@ -83,7 +84,7 @@ def _not_made(checked: str, root: Path) -> Diagnosis:
     return problem(
         checked,
         f"{shown} is not there, and this user may not make it",
-        f"As its owner: mkdir {shown}, and chown it to the daemon's user.",
+        f"As root: mkdir -p {shown} && chown {os.geteuid()} {shown}",
     )
 
 
@@ -130,7 +131,7 @@ def _unwritable(checked: str, folder: Path, error: OSError) -> Diagnosis:
     return problem(
         f"{checked}, folders",
         f"{display(bytes(folder))} cannot be written: {error.strerror}",
-        "The daemon's user must own the zone's folders.",
+        f"As root: chown -R {os.geteuid()} {display(bytes(folder))}",
     )
 
 
