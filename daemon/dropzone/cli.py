@@ -330,8 +330,8 @@ def doctor(
     """Check configuration, folders, limits and services; say how to mend each.
 
     A small object is written to S3 and removed again, and the MLflow experiment
-    gets a tag. Embedded servers that do not run are started for the moment. The exit code is 1 when
-    something keeps dropzone from working.
+    gets a tag. Embedded servers that do not run are started for the moment. The
+    exit code is 1 when something keeps dropzone from working.
     """
     from dropzone.commands import doctor as checks
     from dropzone.commands import output, render

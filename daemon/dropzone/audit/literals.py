@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 from dropzone.audit.naming import Named
-from dropzone.audit.texts import template, texts
+from dropzone.audit.texts import nodes, template, texts
 
 Literal = tuple[ast.expr, str, str]
 
@@ -72,13 +72,14 @@ def is_suspicious(text: str) -> bool:
 
 def literals(tree: ast.Module) -> Iterator[Literal]:
     """Yield ``(node, rule, what may be told)`` for every secret in the file."""
-    named = Named(tree)
+    found_nodes = nodes(tree)
+    named = Named([node for node, _ in found_nodes])
     seen: set[int] = set()
     for node, name, beside in named.pairs():
         if id(node) not in seen and (found := _by_name(node, name, beside)):
             seen.add(id(node))
             yield found
-    for node, is_doc in texts(tree):
+    for node, is_doc in texts(found_nodes):
         if id(node) not in seen and (found := _by_form(node, is_doc)):
             yield found
 

@@ -1,7 +1,7 @@
 """The names that the literals of a file are given to."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 Given = tuple[ast.expr, str, bool]
 
@@ -21,8 +21,8 @@ _WRAPPERS = frozenset(
 class Named:
     """The literals of a file by the names they are given to."""
 
-    def __init__(self, tree: ast.Module) -> None:
-        self._nodes = list(ast.walk(tree))
+    def __init__(self, nodes: Sequence[ast.AST]) -> None:
+        self._nodes = nodes
         self._constants: dict[str, ast.expr] = {}
         twice: set[str] = set()
         for node in self._nodes:
