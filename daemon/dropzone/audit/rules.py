@@ -1,6 +1,7 @@
 """The rules: what each one finds, and what to write instead."""
 
 import difflib
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ _ALL = (
     Rule(
         "DZ001",
         "unreadable",
-        "cannot be read as Python: {}",
+        f"cannot be read as Python {sys.version_info[0]}.{sys.version_info[1]}: {{}}",
         "Mend the file, or allow DZ001 for it: nothing in it was looked at.",
     ),
     Rule(
