@@ -346,6 +346,7 @@ DECOYS: dict[str, str] = {
         prompt = dict(password="Enter your password: ")
         argparse.ArgumentParser().add_argument("--password", "-p", help="The password.")
         schema = {"password": "string", "pwd": "/home"}
+        hints = {"InvalidAccessKeyId": "Check the key.", "AWSSecretKey": "Not the id."}
         aws_secret_access_key = "aws_secret_access_key"
         keys = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]
         hash_of = "AKIAQWERTYUIOPASDFGHJ", "xAKIAQWERTYUIOPASDFGH"

@@ -115,22 +115,29 @@ def _address(text: str, match: re.Match[str]) -> str:
 
 
 def _by_name(node: ast.expr, name: str, beside: bool) -> Literal | None:
-    snake = _CAMEL.sub("_", name).replace("-", "_").lower()
     text = template(node)
-    if not text or is_placeholder(text) or _ACCESS_KEY.search(text):
+    if text is None or not _could_be_secret(node, text, beside):
         return None
-    if "{}" in text and not isinstance(node, ast.Constant):
-        return None  # put together at run time
+    snake = _CAMEL.sub("_", name).replace("-", "_").lower()
+    is_a_name = _is_a_name(text, snake)
     if _ACCESS_NAME.search(snake):
-        return None if _is_a_name(text, snake) else (node, "DZ401", masked(text))
+        return None if is_a_name else (node, "DZ401", masked(text))
     match = _SECRET_NAME.search(snake)
     if match is None and not (beside and snake in {"pwd", "pw"}):
         return None
+    told = f"{name} = ********"
     if match is not None and match["aws"]:
-        ours = not _is_a_name(text, snake)
-        return (node, "DZ402", f"{name} = ********") if ours else None
-    plausible = beside or not (_is_a_name(text, snake) or _is_prose(text))
-    return (node, "DZ404", f"{name} = ********") if plausible else None
+        return None if is_a_name else (node, "DZ402", told)
+    plausible = beside or not (is_a_name or text[:1] in "/.")
+    return (node, "DZ404", told) if plausible else None
+
+
+def _could_be_secret(node: ast.expr, text: str, beside: bool) -> bool:
+    if not text or is_placeholder(text) or _ACCESS_KEY.search(text):
+        return False
+    # Put together at run time, or a sentence for people.
+    made = "{}" in text and not isinstance(node, ast.Constant)
+    return not made and (beside or not any(map(str.isspace, text.strip())))
 
 
 def _is_a_name(text: str, name: str) -> bool:
@@ -143,10 +150,6 @@ def _is_a_name(text: str, name: str) -> bool:
     words = set(_WORD.findall(value.replace("_", " ")))
     last = name.rpartition("_")[2]
     return last in words and re.fullmatch(r"[\w.:/\- ]+", text) is not None
-
-
-def _is_prose(text: str) -> bool:
-    return any(character.isspace() for character in text.strip()) or text[:1] in "/."
 
 
 def is_placeholder(text: str) -> bool:

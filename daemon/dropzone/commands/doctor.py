@@ -1,6 +1,5 @@
 """The checks of ``dropzone doctor``, in the order a person would go through them."""
 
-import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -8,15 +7,10 @@ from dropzone import config, log, services
 from dropzone.commands import canary as canaries
 from dropzone.commands import doctor_machine, doctor_services, doctor_surroundings
 from dropzone.commands.diagnosis import Diagnosis, Verdict, ok, problem
+from dropzone.commands.exposure import exposed_secrets
 from dropzone.config import Loaded
 from dropzone.text import display
 
-_SECRETS = (
-    "aws.secret_access_key",
-    "postgres.password",
-    "postgres.url",
-    "mlflow.tracking_uri",
-)
 _NAMED = 5
 
 
@@ -48,14 +42,12 @@ def is_ill(found: Sequence[Diagnosis]) -> bool:
 
 def _configuration(loaded: Loaded) -> Iterator[Diagnosis]:
     yield ok("configuration", _sources(loaded))
-    if loaded.path is None:
-        return
-    shown = display(bytes(loaded.path))
-    if secrets := _readable_secrets(loaded.path, loaded):
+    for exposed in exposed_secrets(loaded):
         yield problem(
             "secrets",
-            f"{shown} holds {', '.join(secrets)}, and every user may read it",
-            f"chmod o-r {shown}, or give the secret in the environment.",
+            f"{display(bytes(exposed.path))} holds {exposed.holds}, and every user "
+            "may read it",
+            f"{exposed.what_to_do}, or give the secret in the environment.",
         )
 
 
@@ -73,25 +65,3 @@ def _sources(loaded: Loaded) -> str:
         f"{display(bytes(loaded.path))} is used" if loaded.path else "no file is used"
     )
     return "; ".join([file, *told]) if told else f"{file}; the defaults hold"
-
-
-def _readable_secrets(path: Path, loaded: Loaded) -> list[str]:
-    if not path.stat().st_mode & stat.S_IROTH:
-        return []
-    return [
-        key
-        for key in _SECRETS
-        if loaded.origins.get(key) == str(path)
-        and key not in loaded.referenced
-        and _is_secret(key, loaded)
-    ]
-
-
-def _is_secret(key: str, loaded: Loaded) -> bool:
-    """Return True for a key or password, and for an address that holds one."""
-    settings = loaded.settings
-    if key == "postgres.url" and settings.postgres.url:
-        return "@" in settings.postgres.url.get_secret_value()
-    if key == "mlflow.tracking_uri":
-        return "@" in (settings.mlflow.tracking_uri or "")
-    return True

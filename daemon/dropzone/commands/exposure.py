@@ -65,6 +65,7 @@ def _in_settings(loaded: Loaded) -> list[str]:
         key
         for key in (*_HELD, *_URLS)
         if loaded.origins.get(key) == ours
+        and key not in loaded.referenced
         and (key in _HELD or _has_password(loaded, key))
     ]
 
