@@ -94,8 +94,7 @@ def test_servers_that_are_gone_and_a_machine_without_room_are_found(
 ) -> None:
     file = zone.base / "open.yaml"
     file.write_text(
-        "aws: {endpoint_url: 'http://127.0.0.1:9', access_key_id: a,"
-        " secret_access_key: b}\n"
+        "aws: {endpoint_url: 'http://127.0.0.1:9', credentials_source: environment}\n"
         "postgres: {host: 127.0.0.1, port: 9, password: hush}\n"
         "retry: {call_seconds: 0.1}\n"
     )
@@ -105,7 +104,7 @@ def test_servers_that_are_gone_and_a_machine_without_room_are_found(
     for name in (*names, "DATABASE_URL"):
         del zone.environment[name]
     ill = findings(zone, *(NARROW if _may_unshare() else ()), code=1)
-    assert {"secrets", "S3", "Postgres"} <= ill.keys()
+    assert {"secrets", "S3", "Postgres", "credentials, s3"} <= ill.keys()
     assert "postgres.password" in ill["secrets"]["found"]
     assert "chmod o-r" in ill["secrets"]["what_to_do"]
     assert "hush" not in json.dumps(ill)

@@ -5,10 +5,16 @@ from pathlib import Path
 
 from dropzone import config, log, services
 from dropzone.commands import canary as canaries
-from dropzone.commands import doctor_machine, doctor_services, doctor_surroundings
+from dropzone.commands import (
+    credentials,
+    doctor_machine,
+    doctor_services,
+    doctor_surroundings,
+)
 from dropzone.commands.diagnosis import Diagnosis, Verdict, ok, problem
 from dropzone.commands.exposure import exposed_secrets
 from dropzone.config import Loaded
+from dropzone.errors import DropzoneError
 from dropzone.text import display
 
 _NAMED = 5
@@ -25,6 +31,7 @@ def examine(path: Path | None, *, canary: bool = False) -> list[Diagnosis]:
     loaded = config.load(path)
     settings = services.without_own_addresses(loaded.settings)
     found = list(_configuration(loaded))
+    found += _credentials(loaded)
     for zone in settings.zones:
         found += doctor_machine.zone(zone)
     found += doctor_surroundings.here(settings.zones)
@@ -49,6 +56,22 @@ def _configuration(loaded: Loaded) -> Iterator[Diagnosis]:
             "may read it",
             f"{exposed.what_to_do}, or give the secret in the environment.",
         )
+
+
+def _credentials(loaded: Loaded) -> Iterator[Diagnosis]:
+    """Tell which source won for each service; not why the others did not."""
+    try:
+        every = credentials.show(loaded)
+    except DropzoneError as error:
+        yield problem("credentials", error.message, error.hint)
+        return
+    for one in every:
+        checked = f"credentials, {one.service}"
+        if one.problem:
+            yield problem(checked, one.problem, one.what_to_do)
+        else:
+            source = "" if one.source == "none" else one.source
+            yield ok(checked, ": ".join(filter(None, [source, one.told])))
 
 
 def _sources(loaded: Loaded) -> str:

@@ -11,6 +11,8 @@ from dropzone.sessions.migrate import migrate
 from dropzone.settings import Settings
 
 _SQL = queries.load("dropzone", "sql/doctor.sql")
+#: What is told of every server that answers.
+CONNECTIONS = "Postgres connections"
 Row = Mapping[str, Any]
 
 
@@ -91,9 +93,9 @@ def _connections(row: Row, wanted: int) -> Diagnosis:
     left = row["places"] - row["used"] + 1
     told = f"{row['used']} of {row['places']} are in use; the daemon takes {wanted}"
     if left >= wanted:
-        return ok("Postgres connections", told)
+        return ok(CONNECTIONS, told)
     return warning(
-        "Postgres connections",
+        CONNECTIONS,
         f"{told} at most",
         f"Set postgres.pool_size: {max(2, left)}; or on the server: ALTER SYSTEM SET "
         f"max_connections = {row['places'] + wanted}; and restart it.",

@@ -56,8 +56,13 @@ def all_services(settings: Settings) -> Iterator[Diagnosis]:
     try:
         with access.sessions(settings) as pool:
             yield from _told("S3", lambda: _s3(pool, settings))
-            yield from _told("Postgres", lambda: doctor_postgres.server(pool, settings))
-            yield from _told("Postgres schema", lambda: doctor_postgres.schema(pool))
+            found = [*_told("Postgres", lambda: doctor_postgres.server(pool, settings))]
+            yield from found
+            # Else the same would be told again, after as long a wait.
+            if any(one.checked == doctor_postgres.CONNECTIONS for one in found):
+                yield from _told(
+                    "Postgres schema", lambda: doctor_postgres.schema(pool)
+                )
             yield from _told("MLflow", lambda: _mlflow(pool, settings))
     except DropzoneError as error:
         yield problem("embedded services", error.message, error.hint)
