@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dropzone import config, log, services
 from dropzone.config import Loaded
+from dropzone.config_problems import origin_of
 from dropzone.errors import UsageError
 from dropzone.sessions import SessionPool
 from dropzone.settings import Settings, Zone
@@ -80,7 +81,7 @@ def explained(path: Path | None) -> list[Explained]:
 
 
 def _origin(made: Loaded, key: str, *, dropped: bool) -> str:
-    origin = config.origin_of(key, made.origins)
+    origin = origin_of(key, made.origins)
     return f"{origin} names our embedded server" if dropped else origin
 
 
