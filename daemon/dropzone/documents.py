@@ -10,12 +10,12 @@ from dropzone import queries, text
 from dropzone.errors import DocumentRejected, SourceChanged
 from dropzone.models import Chunk, IndexOutcome, IndexRequest, Job, Outcome
 from dropzone.sessions.postgres import (
-    Connection,
     PostgresSession,
     copy_rows,
     half_vectors,
     jsonb,
 )
+from dropzone.sessions.postgres_connection import Connection
 
 SQL = queries.load("dropzone", "sql/documents.sql")
 

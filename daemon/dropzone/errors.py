@@ -11,6 +11,9 @@ class DropzoneError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint:
+            # Shown below a traceback, where the error is not told by a command.
+            self.add_note(hint)
 
 
 class ConfigurationError(DropzoneError):
@@ -33,7 +36,8 @@ class ServiceUnavailable(DropzoneError):
     """The surroundings are at fault, not the document.
 
     Pause the step for all jobs, probe, resume; nobody's attempts are used up.
-    ``service`` is one of ``s3``, ``postgres``, ``mlflow``, ``disk``, ``parser``.
+    ``service`` is one of ``s3``, ``postgres``, ``mlflow``, ``bedrock``, ``disk``,
+    ``parser``.
     """
 
     def __init__(self, service: str, message: str, *, hint: str = "") -> None:
@@ -43,6 +47,10 @@ class ServiceUnavailable(DropzoneError):
 
 class DocumentRejected(DropzoneError):
     """The document can never pass: move it to ``failed/`` at once."""
+
+
+class NotFound(DocumentRejected):
+    """There is no such thing, and asking again will not bring it."""
 
 
 class ParserDied(DropzoneError):

@@ -10,7 +10,8 @@ from typing import Any, Literal, get_args
 from dropzone import queries
 from dropzone.embed import Embedder
 from dropzone.errors import UsageError
-from dropzone.sessions.postgres import Connection, PostgresSession, half_vectors
+from dropzone.sessions.postgres import PostgresSession, half_vectors
+from dropzone.sessions.postgres_connection import Connection
 from dropzone.text import clean, display
 
 SQL = queries.load("dropzone", "sql/search.sql")

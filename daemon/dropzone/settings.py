@@ -185,6 +185,7 @@ class Mlflow(_Section):
     experiment_name: str = "dropzone"
     batch_seconds: PositiveFloat = 10.0
     batch_files: PositiveInt = 1000
+    track_operations_seconds: NonNegativeFloat = 0.0
     timeout_seconds: PositiveFloat = 10.0
     username: SecretStr | None = None
     password: SecretStr | None = None

@@ -22,6 +22,7 @@ from dropzone.sessions.settings import MlflowSettings
 
 # MLflow's import is 160 MB of memory, so it does not stay for nothing.
 _IDLE_SECONDS = 60.0
+_MEANWHILE = "Runs are logged when it answers again; files do not wait for it."
 
 
 def main() -> int:
@@ -82,7 +83,7 @@ def _answer(session: MlflowSession, request: dict[str, Any]) -> dict[str, Any]:
             return {} if health.healthy else {"error": health.error or "no answer"}
         return {"run_id": session.log_batch(**request["log"])}
     except DropzoneError as error:
-        return {"error": error.message, "hint": error.hint}
+        return {"error": error.message, "hint": f"{error.hint} {_MEANWHILE}".strip()}
     except Exception as error:  # noqa: BLE001 foreign code; the daemon shows and retries
         return {"error": f"MLflow failed with {type(error).__name__}: {error}"}
 

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from daemons import wait_for
-from dropzone.errors import ConfigurationError, ServiceUnavailable
+from dropzone.errors import ConfigurationError, NotFound, ServiceUnavailable
 from dropzone.retry import RetryPolicy
-from dropzone.sessions import MlflowSettings
+from dropzone.sessions import MlflowSettings, SessionPool
 from dropzone.sessions.mlflow import BATCH_TAG, MlflowSession
 
 # MLflow's own use of SQLAlchemy.
@@ -34,7 +34,7 @@ from dropzone.sessions import MlflowSettings
 from dropzone.sessions.mlflow import MlflowSession
 
 class Dying(MlflowSession):
-    def _log_table(self, run_id, table):
+    def _log_table(self, run_id, table, name=""):
         os._exit(9)
 
 session = Dying(MlflowSettings(directory=Path(sys.argv[1])))
@@ -138,6 +138,71 @@ def test_a_run_and_an_artifact_of_the_users_own(mlflow, tmp_path):
     assert [artifact.path for artifact in artifacts] == ["notes/note.txt"]
     own = mlflow.log_artifact(path)
     assert mlflow.client.get_run(own).info.run_name == "note.txt"
+
+
+def test_every_part_of_a_run(mlflow, tmp_path):
+    path = tmp_path / "note.txt"
+    path.write_text("hello")
+    run_id = mlflow.log_run(
+        name="whole",
+        experiment="birds",
+        params={"model": "hash-v1"},
+        metrics={"loss": [3.0, 2.0, 1.0], "many": range(1000), "birds": 2},
+        tags={"zone": 1},
+        artifacts={path: "notes"},
+        tables={
+            "rows.json": [{"a": 1}, {"a": 2, "b": "x"}],
+            "columns.json": {"a": [1, 2], "b": [None, "x"]},
+        },
+    )
+    run = mlflow.client.get_run(run_id)
+    assert run.info.experiment_id == mlflow.ensure_experiment("birds")
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics == {"loss": 1.0, "many": 999.0, "birds": 2.0}
+    steps = mlflow.client.get_metric_history(run_id, "loss")
+    assert [(one.step, one.value) for one in steps] == [(0, 3.0), (1, 2.0), (2, 1.0)]
+    assert len(json.loads(run.data.tags["mlflow.loggedArtifacts"])) == 2
+    for name in ("rows.json", "columns.json"):
+        found = mlflow.client.download_artifacts(run_id, name, str(tmp_path))
+        with open(found) as file:
+            table = json.load(file)
+        assert table == {"columns": ["a", "b"], "data": [[1, None], [2, "x"]]}
+    kept = mlflow.client.list_artifacts(run_id, "notes")
+    assert [one.path for one in kept] == ["notes/note.txt"]
+
+
+def test_what_is_wrong_with_a_run_is_told(mlflow, tmp_path):
+    with pytest.raises(ValueError, match="no part 'metric'"):
+        mlflow.log_run({"metric": {}})
+    with pytest.raises(FileNotFoundError):
+        mlflow.log_artifact(tmp_path / "nothing")
+    with pytest.raises(NotFound, match="not found"):
+        mlflow.log_table("f" * 32, {"a": [1]})
+
+
+def test_operations_are_summed_up_in_a_run_where_asked_for(mlflow):
+    found = []
+
+    def runs():
+        experiment = mlflow.ensure_experiment()
+        tag = "tags.`dropzone.operations` LIKE '%'"
+        found[:] = mlflow.client.search_runs([experiment], tag)
+        return found
+
+    began = time.monotonic()
+    with SessionPool(mlflow=mlflow._settings, track_operations_seconds=0.1) as pool:
+        for _ in range(3):
+            pool.mlflow.ensure_experiment()
+        assert time.monotonic() - began < 2
+        wait_for(runs, "a summary is logged")
+        pool.mlflow.ensure_experiment()
+    (run,) = runs()
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["mlflow.ensure_experiment.count"] == 4
+    assert run.data.metrics["mlflow.ensure_experiment.errors"] == 0
+    assert run.data.metrics["mlflow.ensure_experiment.p95_seconds"] < 5
+    # The summaries themselves are no operations of the pool.
+    assert "mlflow.log_run.count" not in run.data.metrics
 
 
 def test_an_experiment_that_was_deleted_is_taken_back(mlflow):

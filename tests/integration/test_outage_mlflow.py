@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,9 @@ import pytest
 
 from daemons import ZoneOfTest, check_invariants, wait_for, zone_on
 from dropzone.embedded import ServiceAddresses
+from dropzone.retry import RetryPolicy
+from dropzone.sessions import MlflowSettings
+from dropzone.sessions.mlflow import MlflowSession
 from faultproxy import FaultProxy, proxy_to
 
 _UP_SECONDS = 60
@@ -125,3 +129,27 @@ def test_runs_are_late_and_files_are_not(
     assert {run["info"]["status"] for run in runs} == {"FINISHED"}
     check_invariants(zone, services, dropped)
     assert zone.stop(daemon) < 5
+
+
+def test_a_run_whose_answer_was_lost_is_not_made_twice(
+    tmp_path: Path, proxy: FaultProxy
+) -> None:
+    session = MlflowSession(
+        MlflowSettings(
+            directory=tmp_path,
+            tracking_uri=f"http://127.0.0.1:{proxy.port}",
+            experiment_name="lost answers",
+            retry=RetryPolicy(seconds=20, first_pause=0.02, longest_pause=0.1),
+        )
+    )
+    session.ensure_experiment()
+    proxy.cut_at(b"/runs/create", deliver=True)
+    run_id = session.log_run(name="once", metrics={"a": 1})
+    assert not proxy.pending
+    proxy.refuse()
+    threading.Timer(0.3, proxy.heal).start()
+    later = session.log_run(name="after an outage")
+    found = session.client.search_runs([session.ensure_experiment()])
+    assert {run.info.run_id for run in found} == {run_id, later}
+    assert {run.info.status for run in found} == {"FINISHED"}
+    session.close()

@@ -5,7 +5,12 @@ from dataclasses import replace
 import pytest
 from pydantic import SecretStr
 
-from dropzone.errors import DocumentRejected, ServiceUnavailable, SourceChanged
+from dropzone.errors import (
+    DocumentRejected,
+    NotFound,
+    ServiceUnavailable,
+    SourceChanged,
+)
 from dropzone.retry import RetryPolicy
 from dropzone.sessions import S3Settings, digest
 from dropzone.sessions.credentials import AwsCredentials
@@ -63,7 +68,7 @@ def test_putting_twice_changes_nothing(s3):
 
 def test_an_object_that_is_not_there(s3):
     assert s3.head("nothing") is None
-    with pytest.raises(DocumentRejected, match="NoSuchKey"):
+    with pytest.raises(NotFound, match="nothing"):
         s3.get("nothing")
     s3.delete("nothing")
 

@@ -80,7 +80,7 @@ class TestSettings:
 class TestPool:
     def test_nothing_is_open_before_it_is_used(self):
         pool = SessionPool.from_settings(Settings(), ADDRESSES)
-        assert [health.healthy for health in pool.health().values()] == [None] * 3
+        assert [health.healthy for health in pool.health().values()] == [None] * 4
         pool.close()
 
     def test_a_session_is_made_once(self):

@@ -116,7 +116,7 @@ def of_postgres(settings: PostgresSettings, loaded: Loaded) -> Credentials:
 
     A password in the URL comes before any other, since it says for what it is.
     """
-    from dropzone.sessions.postgres import parsed
+    from dropzone.sessions.postgres_connection import parsed
 
     url = settings.url.get_secret_value() if settings.url else ""
     parts = parsed(url) if url else {}

@@ -4,64 +4,28 @@
 import logging
 import math
 import threading
-import time
-from collections.abc import (
-    Callable,
-    Generator,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar, overload
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.rows import DictRow, dict_row
-from psycopg.types import TypeInfo
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg.rows import DictRow, TupleRow, dict_row, tuple_row
 
-from dropzone.errors import ConfigurationError
+from dropzone.errors import ServiceUnavailable
 from dropzone.retry import Retry
 from dropzone.sessions import migrate, postgres_errors
+from dropzone.sessions.guard import Guard
 from dropzone.sessions.health import Health, measure
-from dropzone.sessions.rotation import newest
+from dropzone.sessions.postgres_commit import CommitOnce
+from dropzone.sessions.postgres_connection import (
+    Connection,
+)
+from dropzone.sessions.postgres_lender import Lender
+from dropzone.sessions.postgres_rows import BulkInsert, OnConflict, Row
 from dropzone.sessions.settings import PostgresSettings
+from dropzone.sessions.stats import ServiceStats
 
 T = TypeVar("T")
-
-
-class Connection(psycopg.Connection[DictRow]):
-    """A connection that gives up on a server which stays silent for ``patience``.
-
-    The server keeps its own limit on statements; this one is for a server that hangs,
-    whose system still acknowledges every packet.
-    """
-
-    patience = math.inf
-
-    def wait(self, gen: Any, *args: Any, **options: Any) -> Any:
-        return super().wait(self._limited(gen), *args, **options)
-
-    def _limited(self, gen: Generator[Any, Any, T]) -> Generator[Any, Any, T]:
-        until = time.monotonic() + self.patience
-        try:
-            wanted = next(gen)
-            while True:
-                ready = yield wanted
-                if ready:
-                    until = time.monotonic() + self.patience
-                elif time.monotonic() > until:
-                    self.pgconn.finish()
-                    told = f"no answer for {self.patience:.0f} seconds"
-                    raise psycopg.OperationalError(told)
-                wanted = gen.send(ready)
-        except StopIteration as done:
-            result: T = done.value
-            return result
-
-
 Parameters: TypeAlias = Sequence[Any] | Mapping[str, Any]
 _PROBE_SECONDS = 3
 _IDLE_SECONDS = 300
@@ -75,54 +39,42 @@ class PostgresSession:
     """One database. Connections commit by themselves outside ``transaction()``.
 
     Whatever uses the database through here raises ServiceUnavailable when the
-    surroundings are at fault and DocumentRejected when the data is; other errors of
-    the driver are faults of the program and pass as they are.
+    surroundings are at fault and DocumentRejected when the data is, each with the
+    driver's error as its ``__cause__``; other errors of the driver (a wrong statement)
+    are faults of the program and pass as they are.
+
+    Each loan waits for a free connection for ``postgres.connection_timeout`` seconds,
+    each statement ends after ``postgres.statement_timeout_seconds``.
     """
 
     def __init__(
         self, settings: PostgresSettings, *, stop: threading.Event | None = None
     ) -> None:
-        self._settings = settings
-        self._conninfo = _conninfo(settings)
-        self._retry = Retry(
-            settings.retry, transient=postgres_errors.is_transient, stop=stop
+        self.lender = Lender(settings)
+        #: Database, host and port, for messages.
+        self.address = self.lender.address
+        self._stop = stop or threading.Event()
+        self.retry = Retry(
+            settings.retry, transient=self.lender.is_transient, stop=stop
         )
-        self._most = settings.pool_size
-        # The server ends a statement by itself before that, unless it hangs.
-        self._patience = settings.statement_timeout + settings.connection_timeout
-        # True while nothing proves that the server answers: the next caller then
-        # asks it directly and gets the reason at once, where the pool would wait.
-        self._doubtful = True
-        self._pool: ConnectionPool[Connection] = ConnectionPool(
-            self._conninfo_now,
-            connection_class=Connection,
-            kwargs={"autocommit": True, "row_factory": dict_row},
-            configure=self._configure,
-            min_size=0,
-            max_size=settings.pool_size,
-            timeout=settings.connection_timeout,
-            max_idle=_IDLE_SECONDS,
-            # The pool's own attempts back off up to minutes and would block its
-            # growth for as long; whoever needs a connection asks for it anew.
-            reconnect_timeout=0,
-            name="dropzone",
-            open=False,
+        self.guard = Guard(
+            "postgres",
+            address=lambda: self.address,
+            look=lambda: measure(self._look),
+            counts=postgres_errors.is_outage,
         )
-        self._pool.open()
-
-    @property
-    def address(self) -> str:
-        """Database, host and user, for messages."""
-        parts = conninfo_to_dict(self._conninfo)
-        where = parts.get("host") or parts.get("hostaddr") or "the local socket"
-        port = f":{parts['port']}" if parts.get("port") else ""
-        return f"Postgres {parts.get('dbname', '')!s} at {where}{port}"
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
         """Lend a working connection; it is back in the pool afterwards."""
-        with postgres_errors.translating(self.address), self._lent() as connection:
-            yield connection
+        with self.guard.operation("connection"), self.translating():
+            connection = self.lender.checkout()
+        try:
+            with self.translating(), self.lender.returned(connection):
+                yield connection
+        except ServiceUnavailable as error:
+            self.guard.failed(error)
+            raise
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -133,6 +85,18 @@ class PostgresSession:
         with self.connection() as connection, connection.transaction():
             yield connection
 
+    def borrow(self) -> Connection:
+        """Lend a connection until its ``close()``, which gives it back.
+
+        For code that was written for connections of its own: nothing is committed
+        until its ``commit()``, and the rest is rolled back.
+        """
+        with self.guard.operation("connection"), self.translating():
+            connection = self.lender.checkout()
+            connection.autocommit = False
+        connection.lender = self.lender.give_back
+        return connection
+
     def run(self, function: Callable[[Connection], T]) -> T:
         """Return what ``function`` returns, run in a transaction of its own.
 
@@ -141,30 +105,162 @@ class PostgresSession:
         connection was lost, so ``function`` must bear running twice.
         """
 
-        def once() -> T:
-            with self._lent() as connection, connection.transaction():
+        def once(connection: Connection) -> T:
+            with connection.transaction():
                 return function(connection)
 
-        with postgres_errors.translating(self.address):
-            return self._retry.call(once)
+        return self._repeated("run", once)
 
+    def run_once(self, function: Callable[[Connection], T]) -> T:
+        """Do as ``run``, and commit exactly once.
+
+        When the connection is lost during the commit, the server is asked whether it
+        took place. ``function`` may run twice, but only what one run wrote stays.
+
+        Raises:
+            ServiceUnavailable: also when the server cannot tell, such as another one
+                that took over.
+
+        """
+        return self._repeated("run_once", self._commit_once(function))
+
+    @overload
     def query(
-        self, statement: str, parameters: Parameters | None = None
-    ) -> list[DictRow]:
-        """Return the rows of one statement, as ``run`` does."""
-        return self.run(lambda c: c.execute(statement, parameters).fetchall())
+        self,
+        statement: str,
+        parameters: Parameters | None = None,
+        *,
+        as_tuples: Literal[False] = False,
+    ) -> list[DictRow]: ...
+    @overload
+    def query(
+        self,
+        statement: str,
+        parameters: Parameters | None = None,
+        *,
+        as_tuples: Literal[True],
+    ) -> list[TupleRow]: ...
+    def query(
+        self,
+        statement: str,
+        parameters: Parameters | None = None,
+        *,
+        as_tuples: bool = False,
+    ) -> list[DictRow] | list[TupleRow]:
+        """Return all rows of one statement, as dicts by column or as tuples.
+
+        It is repeated after a lost connection: a statement that writes and returns
+        rows belongs into ``run_once``.
+        """
+
+        def ask(connection: Connection) -> list[Any]:
+            with connection.cursor(row_factory=_factory(as_tuples)) as cursor:
+                cursor.execute(statement, parameters)
+                return cursor.fetchall() if cursor.description else []
+
+        return self._repeated("query", ask)
+
+    def stream(
+        self,
+        statement: str,
+        parameters: Parameters | None = None,
+        *,
+        as_tuples: bool = False,
+        rows_at_once: int = 1000,
+    ) -> Iterator[Any]:
+        """Yield the rows of one statement; ``rows_at_once`` of them are in memory.
+
+        A connection is lent from the first row until the iteration ends or is closed.
+        Nothing is repeated: after a ServiceUnavailable begin anew.
+        """
+        with (
+            self.guard.operation("stream"),
+            self.translating(),
+            self.lender.lent() as connection,
+            connection.transaction(),
+            connection.cursor("rows", row_factory=_factory(as_tuples)) as cursor,
+        ):
+            cursor.itersize = rows_at_once
+            cursor.execute(statement, parameters)
+            yield from cursor
 
     def execute(self, statement: str, parameters: Parameters | None = None) -> int:
-        """Run one statement as ``run`` does and return the number of its rows."""
-        return self.run(lambda c: c.execute(statement, parameters).rowcount)
+        """Run one statement exactly once, as ``run_once``; return how many rows.
+
+        It runs in a transaction: VACUUM and its like want ``connection()``.
+        """
+
+        def write(connection: Connection) -> int:
+            cursor = connection.execute(statement, parameters)
+            if cursor.statusmessage == "CREATE EXTENSION":
+                connection.asked_at = -math.inf
+            return cursor.rowcount
+
+        return self._repeated("execute", self._commit_once(write))
+
+    def bulk_insert(
+        self,
+        table: str,
+        rows: Iterable[Row],
+        *,
+        columns: Sequence[str] | None = None,
+        on_conflict: OnConflict = "fail",
+        rows_per_commit: int | None = None,
+    ) -> int:
+        """Insert rows by binary COPY; return how many were inserted or replaced.
+
+        ``table`` may name its schema (``texts.notes``). Rows are mappings (the first
+        one tells the columns) or sequences in the order of ``columns``, by default all
+        columns of the table. A value for a ``vector`` or ``halfvec`` column is a list
+        of numbers, a numpy array of shape (dims,), or bytes: little-endian numbers of
+        the column's width, 4 or 2 bytes each. Memory holds 256 rows at a time.
+
+        All rows are one transaction, committed once. After a lost connection it is
+        repeated, where ``rows`` can be iterated again (a list, not a generator). With
+        ``rows_per_commit`` that many are held in memory and committed together, and
+        only these are repeated: a generator then survives an outage too, and what was
+        committed stays when a later row is refused.
+
+        ``on_conflict`` with a unique key: ``fail``, ``skip`` the new row, or
+        ``replace`` the old one (found by the primary key).
+
+        Raises:
+            DocumentRejected: a value does not fit its column, or the key is taken.
+            ServiceUnavailable: also when the connection was lost in the middle of rows
+                that cannot be iterated again; none of this transaction is inserted.
+            ValueError: there is no such column.
+
+        """
+        insert = BulkInsert(table, columns, on_conflict)
+        with self.guard.operation("bulk_insert"), self.translating():
+            if rows_per_commit is not None:
+                return insert.in_groups(rows, rows_per_commit, self._committed)
+            return insert.at_once(rows, self._committed)
+
+    def bulk_insert_embeddings(
+        self,
+        rows: Iterable[Row],
+        *,
+        table: str = "embeddings",
+        columns: Sequence[str] | None = None,
+        on_conflict: OnConflict = "fail",
+        rows_per_commit: int | None = None,
+    ) -> int:
+        """Insert rows with vectors in them: ``bulk_insert`` under its usual name."""
+        return self.bulk_insert(
+            table,
+            rows,
+            columns=columns,
+            on_conflict=on_conflict,
+            rows_per_commit=rows_per_commit,
+        )
 
     def migrate(self) -> list[str]:
-        """Bring the schema up to date; return the names of the files applied.
+        """Bring the schema of dropzone up to date; return the names of files applied.
 
         Raises:
             ConfigurationError: the schema is newer than this program, pgvector is
                 missing, or the rights to make the tables are.
-            ServiceUnavailable: as everywhere.
 
         """
         with self.connection() as connection:
@@ -173,78 +269,50 @@ class PostgresSession:
             try:
                 return migrate.migrate(connection)
             finally:
-                self._configure(connection)
+                self.lender.configure(connection)
 
     def check(self) -> Health:
         """Connect and ask once, outside the pool, with short limits.
 
         A server that takes no writes is as good as none.
         """
+        return self.guard.looked(measure(self._look))
 
-        def ask() -> None:
-            with (
-                postgres_errors.translating(self.address),
-                self._direct(_PROBE_SECONDS) as connection,
-            ):
-                connection.patience = _PROBE_SECONDS
-                row = connection.execute("SHOW transaction_read_only").fetchone()
-                if row is not None and row["transaction_read_only"] == "on":
-                    raise psycopg.errors.ReadOnlySqlTransaction("it is read-only")
-
-        return measure(ask)
+    def stats(self) -> ServiceStats:
+        """Return how often each operation was called, and how that went."""
+        return self.guard.stats()
 
     def close(self) -> None:
         """Close the idle connections at once and the others when they come back."""
-        self._pool.close()
+        self.lender.close()
 
-    @contextmanager
-    def _lent(self) -> Iterator[Connection]:
-        connection = self._checkout()
-        try:
-            yield connection
-        except psycopg.Error as error:
-            self._doubtful = self._doubtful or postgres_errors.is_lost(error)
-            raise
-        finally:
-            self._pool.putconn(connection)
+    def _repeated(self, name: str, work: Callable[[Connection], T]) -> T:
+        with self.guard.operation(name), self.translating():
+            return self._attempts(work)
 
-    def _checkout(self) -> Connection:
-        if self._doubtful:
-            self._ask_directly()
-        for _ in range(self._most):
-            connection = self._next()
-            if _works(connection):
-                _know_vectors(connection)
-                return connection
-            self._pool.putconn(connection)
-            self._ask_directly()
-        return self._next()
+    def _attempts(self, work: Callable[[Connection], T]) -> T:
+        def once() -> T:
+            with self.lender.lent() as connection:
+                return work(connection)
 
-    def _next(self) -> Connection:
-        try:
-            return self._pool.getconn()
-        except PoolTimeout:
-            self._ask_directly()
-            raise
+        return self.retry.call(once)
 
-    def _conninfo_now(self) -> str:
-        return _conninfo(newest(self._settings))
+    def _committed(self, function: Callable[[Connection], T]) -> T:
+        with self.translating():
+            return self._attempts(self._commit_once(function))
 
-    def _configure(self, connection: Connection) -> None:
-        connection.patience = self._patience
+    def _commit_once(self, function: Callable[[Connection], T]) -> CommitOnce[T]:
+        return CommitOnce(function, self.address, self.lender.patience, self._stop)
 
-    def _ask_directly(self) -> None:
-        self._doubtful = True
-        self._direct().close()
-        self._doubtful = False
+    def translating(self) -> postgres_errors.Translating:
+        return postgres_errors.Translating(self.address)
 
-    def _direct(self, seconds: int | None = None) -> Connection:
-        limits: dict[str, Any] = {}
-        if seconds is not None:
-            limits = {"connect_timeout": seconds, "tcp_user_timeout": seconds * 1000}
-        return Connection.connect(
-            self._conninfo_now(), autocommit=True, row_factory=dict_row, **limits
-        )
+    def _look(self) -> None:
+        with self.translating(), self.lender.direct(_PROBE_SECONDS) as connection:
+            connection.patience = _PROBE_SECONDS
+            row = connection.execute("SHOW transaction_read_only").fetchone()
+            if row is not None and row["transaction_read_only"] == "on":
+                raise psycopg.errors.ReadOnlySqlTransaction("it is read-only")
 
 
 def copy_rows(
@@ -278,69 +346,5 @@ def jsonb(value: object) -> Any:
     return Jsonb(value)
 
 
-def _works(connection: Connection) -> bool:
-    try:
-        ConnectionPool.check_connection(connection)
-    except psycopg.Error:
-        return False
-    return True
-
-
-def _know_vectors(connection: Connection) -> None:
-    # Asked at each loan, not once when connecting: the extension may be made later,
-    # by this process or by another one.
-    if connection.adapters.types.get("halfvec") is not None:
-        return
-    if info := TypeInfo.fetch(connection, "halfvec"):
-        from pgvector.psycopg.halfvec import register_halfvec_info
-
-        register_halfvec_info(connection, info)
-
-
-def _conninfo(settings: PostgresSettings) -> str:
-    password = settings.password.get_secret_value() if settings.password else None
-    if settings.url is not None:
-        named = parsed(settings.url.get_secret_value())
-    else:
-        named = {
-            "host": settings.host,
-            "port": settings.port,
-            "dbname": settings.database,
-            "user": settings.user,
-            "sslmode": settings.ssl_mode,
-        }
-    timeout = f"-c statement_timeout={int(settings.statement_timeout * 1000)}"
-    defaults = {
-        "application_name": "dropzone",
-        "connect_timeout": settings.connection_timeout,
-        "password": password,
-        # A peer that vanished is noticed within a minute, sending or waiting.
-        "keepalives_idle": 30,
-        "keepalives_interval": 10,
-        "keepalives_count": 3,
-        "tcp_user_timeout": 30_000,
-    }
-    options = f"{timeout} {named.pop('options', None) or ''}".strip()
-    given = {key: value for key, value in named.items() if value is not None}
-    return make_conninfo(**{**defaults, **given, "options": options})
-
-
-def parsed(url: str) -> dict[str, Any]:
-    """Return the parts of a connection URL as libpq names them.
-
-    Raises:
-        ConfigurationError: it is not one.
-
-    """
-    scheme, found, rest = url.partition("://")
-    # SQLAlchemy's way to write it, which MLflow and others want.
-    plain = f"postgresql://{rest}" if found and "+" in scheme else url
-    try:
-        return dict(conninfo_to_dict(plain))
-    except psycopg.ProgrammingError:
-        # The driver's message may quote a part of the password.
-        raise ConfigurationError(
-            "postgres.url is not a connection URL.",
-            hint="Write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with special "
-            "characters in the password percent-encoded.",
-        ) from None
+def _factory(as_tuples: bool) -> Any:
+    return tuple_row if as_tuples else dict_row

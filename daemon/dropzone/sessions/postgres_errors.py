@@ -2,8 +2,7 @@
 # ruff: noqa: TID251 - one of the modules that own the Postgres driver.
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 import psycopg
 from psycopg_pool import PoolClosed, PoolTimeout
@@ -15,7 +14,8 @@ _REPEATED = frozenset(
     {"08", "40001", "40P01", "53300", "55P03", "57P01", "57P02", "57P03"}
 )
 _UNAVAILABLE = _REPEATED | {"28", "3D", "3F", "53", "57", "58", "25006", "42501"}
-_REJECTED = frozenset({"22", "23", "54"})
+_REJECTED = frozenset({"21", "22", "23", "54"})
+_OUTAGES = frozenset({"53", "57P03", "58"})
 _HINTS = {
     "53100": "Free space on the disk of the database.",
     "53300": "Raise max_connections of the server, or lower postgres.pool_size.",
@@ -51,16 +51,34 @@ def is_lost(error: BaseException) -> bool:
     )
 
 
-@contextmanager
-def translating(address: str) -> Iterator[None]:
-    """Turn the driver's errors into ours, keeping the cause; others pass."""
-    try:
-        yield
-    except (psycopg.Error, UnicodeEncodeError) as error:
-        translated = translate(error, address)
-        if translated is None:
-            raise
-        raise translated from error
+def is_outage(error: BaseException) -> bool:
+    """Whether the server is at fault, so that every other caller meets it too."""
+    if not isinstance(error, psycopg.Error) or isinstance(error, PoolTimeout):
+        return False
+    return is_lost(error) or _matches(error.sqlstate, _OUTAGES)
+
+
+class Translating:
+    """Turns the driver's errors into ours, keeping the cause; others pass."""
+
+    __slots__ = ("_address",)
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if isinstance(error, (psycopg.Error, UnicodeEncodeError)):
+            translated = translate(error, self._address)
+            if translated is not None:
+                raise translated from error
 
 
 def translate(error: Exception, address: str) -> DropzoneError | None:
@@ -73,11 +91,16 @@ def translate(error: Exception, address: str) -> DropzoneError | None:
         return _without_state(error, address, told)
     if _matches(state, _REJECTED):
         return DocumentRejected(f"Postgres refuses the document's data: {told}")
-    if _matches(state, _UNAVAILABLE) or state == _UNDEFINED_TABLE:
+    if _matches(state, _UNAVAILABLE) or _misses_ours(state, told):
         return ServiceUnavailable(
             "postgres", f"{address}: {told}", hint=_HINTS.get(state, "")
         )
     return None
+
+
+def _misses_ours(state: str, told: str) -> bool:
+    # A table of somebody else that is not there is a fault of the statement.
+    return state == _UNDEFINED_TABLE and '"dropzone.' in told
 
 
 def _without_state(error: Exception, address: str, told: str) -> DropzoneError | None:

@@ -21,11 +21,14 @@ from botocore.exceptions import ConnectionError as DriverConnectionError
 from dropzone.errors import (
     DocumentRejected,
     DropzoneError,
+    NotFound,
     ServiceUnavailable,
     SourceChanged,
 )
 
 DRIVER_ERRORS = (ClientError, BotoCoreError)
+#: What the driver refuses before it sends anything.
+UNSENDABLE = (ParamValidationError,)
 
 _TRANSIENT = frozenset(
     {"InternalError", "OperationAborted", "RequestTimeout", "RequestTimeoutException"}
@@ -35,6 +38,11 @@ _TRANSIENT = frozenset(
 _KEYS = frozenset(
     {"AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken"}
     | {"SignatureDoesNotMatch", "TokenRefreshRequired", "401", "403"}
+)
+_OLD_KEYS = frozenset(
+    {"ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch"}
+    # A refusal of HEAD has no body; an expired token comes as a plain 400 then.
+    | {"TokenRefreshRequired", "400"}
 )
 _ABSENT = frozenset({"404", "NoSuchKey", "NoSuchBucket", "NotFound"})
 _HINTS = {
@@ -53,7 +61,7 @@ _HINTS = {
 # Refusals that are about this object; all others are about the surroundings.
 _REFUSALS = frozenset(
     {"EntityTooLarge", "InvalidArgument", "InvalidURI", "KeyTooLongError"}
-    | {"MetadataTooLarge", "InvalidRequest", "NoSuchKey", "InvalidObjectState"}
+    | {"MetadataTooLarge", "InvalidRequest", "InvalidObjectState"}
 )
 
 
@@ -78,6 +86,16 @@ def is_about_keys(error: BaseException) -> bool:
     return isinstance(error, NoCredentialsError)
 
 
+def is_about_old_keys(error: BaseException) -> bool:
+    """Whether the credentials were good once, so that newer ones may be there."""
+    return isinstance(error, ClientError) and _code(error) in _OLD_KEYS
+
+
+def is_missing_bucket(error: BaseException) -> bool:
+    """Whether S3 said that there is no such bucket."""
+    return isinstance(error, ClientError) and _code(error) == "NoSuchBucket"
+
+
 def is_absent(error: BaseException) -> bool:
     """Whether S3 said that there is no such thing."""
     return isinstance(error, ClientError) and _code(error) in _ABSENT
@@ -97,12 +115,20 @@ def translate(error: Exception, address: str, key: str) -> DropzoneError:
     if not isinstance(error, ClientError):
         told = " ".join(str(error).split())
         return ServiceUnavailable("s3", f"{address} does not answer: {told}")
+    return _refused(error, address, key)
+
+
+def _refused(error: ClientError, address: str, key: str) -> DropzoneError:
     code = _code(error)
     if code in {"BadDigest", "XAmzContentChecksumMismatch"}:
         return SourceChanged(f"{key}: S3 received other bytes than were hashed.")
     told = error.response.get("Error", {}).get("Message") or code
+    if code == "NoSuchKey":
+        return NotFound(f"There is no {key!r} at {address}.")
     if code in _REFUSALS:
         return DocumentRejected(f"S3 refuses {key!r}: {code}: {told}")
+    if code == "NoSuchBucket":
+        told = f"{told} (wanted for {key!r})"
     # Servers other than AWS say so under the code AccessDenied.
     skewed = "request time" in told and "server's time" in told
     hint = _HINTS.get("RequestTimeTooSkewed" if skewed else code, "")

@@ -10,10 +10,12 @@ from dropzone.sessions.objects import FileDigest, base64_of
 T = TypeVar("T")
 
 
-class Call(Protocol):
-    """Runs a request with retries; the key is for messages."""
+class Calls(Protocol):
+    """Runs a request of its client with retries; ``about`` is for messages."""
 
-    def __call__(self, function: Callable[[], T], key: str) -> T: ...
+    @property
+    def client(self) -> Any: ...
+    def call(self, function: Callable[[], T], about: str) -> T: ...
 
 
 class PartsUpload:
@@ -25,21 +27,18 @@ class PartsUpload:
 
     def __init__(
         self,
-        client: Any,
+        calls: Calls,
         bucket: str,
         key: str,
         descriptor: int,
         digest: FileDigest,
-        *,
-        call: Call,
     ) -> None:
         self.id = ""
-        self._client = client
+        self._calls = calls
         self._where: Mapping[str, str] = {"Bucket": bucket, "Key": key}
         self._key = key
         self._descriptor = descriptor
         self._digest = digest
-        self._call = call
 
     @property
     def numbers(self) -> range:
@@ -47,8 +46,10 @@ class PartsUpload:
         return range(1, len(self._digest.part_md5s) + 1)
 
     def begin(self, description: Mapping[str, Any]) -> None:
-        answer = self._call(
-            lambda: self._client.create_multipart_upload(**self._where, **description),
+        answer = self._calls.call(
+            lambda: self._calls.client.create_multipart_upload(
+                **self._where, **description
+            ),
             self._key,
         )
         self.id = answer["UploadId"]
@@ -65,8 +66,8 @@ class PartsUpload:
         data = os.pread(self._descriptor, size, offset)
         if len(data) != min(size, self._digest.size - offset):
             raise SourceChanged(f"{self._key}: the file became shorter.")
-        answer = self._call(
-            lambda: self._client.upload_part(
+        answer = self._calls.call(
+            lambda: self._calls.client.upload_part(
                 **self._where,
                 UploadId=self.id,
                 PartNumber=number,
@@ -83,8 +84,8 @@ class PartsUpload:
             {"PartNumber": number, "ETag": tag}
             for number, tag in zip(self.numbers, tags, strict=True)
         ]
-        answer = self._call(
-            lambda: self._client.complete_multipart_upload(
+        answer = self._calls.call(
+            lambda: self._calls.client.complete_multipart_upload(
                 **self._where, UploadId=self.id, MultipartUpload={"Parts": parts}
             ),
             self._key,

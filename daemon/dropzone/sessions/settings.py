@@ -98,6 +98,26 @@ class MlflowSettings:
     files: Mapping[str, Path] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class BedrockSettings:
+    """One region of Bedrock. Times are in seconds; models may think for minutes."""
+
+    region: str
+    credentials: AwsCredentials
+    endpoint_url: str | None = None
+    read_timeout: float = 300.0
+    retry: RetryPolicy = DEFAULT_POLICY
+
+
+def bedrock_settings(settings: Settings) -> BedrockSettings:
+    """Return the way to Bedrock: on AWS, with the keys that S3 has there."""
+    return BedrockSettings(
+        region=settings.aws.region,
+        credentials=aws_credentials(settings),
+        retry=RetryPolicy(seconds=settings.retry.call_seconds),
+    )
+
+
 def s3_settings(settings: Settings, addresses: ServiceAddresses | None) -> S3Settings:
     """Return the way to S3: the settings, or the embedded server."""
     aws = settings.aws
