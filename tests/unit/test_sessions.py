@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
+import dropzone
 from dropzone.errors import ConfigurationError, ServiceUnavailable
 from dropzone.sessions import (
     PostgresSettings,
@@ -40,12 +41,20 @@ ADDRESSES = SimpleNamespace(
 
 def test_importing_the_package_loads_no_driver():
     code = (
-        "import sys, dropzone.sessions\n"
+        "import sys, dropzone\n"
+        "assert 'dropzone.sessions' not in sys.modules\n"
+        "from dropzone import SessionPool\n"
         "heavy = {'boto3', 'botocore', 'psycopg', 'mlflow', 'numpy', 'pgvector'}\n"
+        "heavy |= {'asyncio', 'structlog'}\n"
         "print(*heavy & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_what_the_package_does_not_have():
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = dropzone.nonsense
 
 
 class TestSettings:
