@@ -82,7 +82,8 @@ class S3Calls:
         return self._retry.call(function)
 
     def translated(self, error: Exception, about: str) -> DropzoneError:
-        return s3_errors.translate(error, self.address, about)
+        """Return the error of ours that says what to do next."""
+        return s3_errors.translate(self._telling(error), self.address, about)
 
     def check(self) -> Health:
         """Look into the bucket once, with short limits, and tell how that went."""
@@ -135,6 +136,18 @@ class S3Calls:
             self._connect()
             self._renewed = time.monotonic()
             return True
+
+    def _telling(self, error: Exception) -> Exception:
+        """Return ``error``, or that of a listing where it has no body to tell more."""
+        if not s3_errors.is_mute(error):
+            return error
+        where = {"Bucket": self._settings.bucket, "Prefix": _NOWHERE}
+        told = error
+        try:
+            self._probe.list_objects_v2(**where, MaxKeys=1)
+        except s3_errors.DRIVER_ERRORS as other:
+            told = other
+        return told
 
     def _look(self) -> None:
         # A refusal of HEAD has no body, and so would tell no reason.

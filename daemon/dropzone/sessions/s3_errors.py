@@ -91,6 +91,11 @@ def is_about_old_keys(error: BaseException) -> bool:
     return isinstance(error, ClientError) and _code(error) in _OLD_KEYS
 
 
+def is_mute(error: BaseException) -> bool:
+    """Whether it is a refusal of HEAD, which has no body and so no reason."""
+    return isinstance(error, ClientError) and _code(error) in {"400", "403"}
+
+
 def is_missing_bucket(error: BaseException) -> bool:
     """Whether S3 said that there is no such bucket."""
     return isinstance(error, ClientError) and _code(error) == "NoSuchBucket"
