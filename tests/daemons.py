@@ -202,6 +202,22 @@ class ZoneOfTest:
             connection.execute(statement)
 
 
+@contextlib.contextmanager
+def with_keys_of(zone: ZoneOfTest) -> Iterator[None]:
+    """Let the AWS driver find the zone's keys in the environment of this process."""
+    keys = {k: v for k, v in zone.environment.items() if k.startswith("AWS_")}
+    before = {name: os.environ.get(name) for name in keys}
+    os.environ.update(keys)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 def zone_on(base: Path, services: ServiceAddresses) -> ZoneOfTest:
     """Return a zone with a database and a bucket of its own on the given servers."""
     assert services.s3_endpoint

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from daemons import ZoneOfTest, zone_on
+from daemons import ZoneOfTest, with_keys_of, zone_on
 from dropzone import config
 from dropzone.commands import canary
 from dropzone.commands.diagnosis import Diagnosis
@@ -27,7 +27,8 @@ def fly(zone: ZoneOfTest, seconds: float = 30.0) -> list[Diagnosis]:
     settings = config.load(None, zone.environment).settings
     zones = (settings.zones[0].model_copy(update={"path": zone.root}),)
     settings = settings.model_copy(update={"zones": zones})
-    return list(canary.fly(settings, seconds=seconds))
+    with with_keys_of(zone):
+        return list(canary.fly(settings, seconds=seconds))
 
 
 def test_a_canary_goes_the_whole_way(zone: ZoneOfTest) -> None:
@@ -41,13 +42,7 @@ def test_a_canary_goes_the_whole_way(zone: ZoneOfTest) -> None:
     zone.stop(daemon)
 
 
-def test_canaries_do_not_pile_up_and_nothing_else_is_removed(
-    zone: ZoneOfTest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The canary flies in this process, and the AWS driver reads its environment.
-    for name, value in zone.environment.items():
-        if name.startswith("AWS_"):
-            monkeypatch.setenv(name, value)
+def test_canaries_do_not_pile_up_and_nothing_else_is_removed(zone: ZoneOfTest) -> None:
     daemon = zone.start()
     zone.drop("dropzone-canary/canary~mine.txt", b"not one of ours")
     zone.wait_for_ends(1)

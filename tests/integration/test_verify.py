@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import samples
-from daemons import ZoneOfTest, objects, zone_on
+from daemons import ZoneOfTest, objects, with_keys_of, zone_on
 from dropzone import config
 from dropzone.commands import verifying
 from dropzone.embedded import ServiceAddresses
@@ -52,9 +52,10 @@ def verify(
     settings = config.load(
         None, {**zone.environment, "DROPZONE__ZONES": where}
     ).settings
-    (summary,) = verifying.verify(
-        settings, deep=deep, repair=repair, progress=lambda _done: None
-    )
+    with with_keys_of(zone):
+        (summary,) = verifying.verify(
+            settings, deep=deep, repair=repair, progress=lambda _done: None
+        )
     return int(bool(summary.problems)), summary.problems
 
 
