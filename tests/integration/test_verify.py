@@ -246,8 +246,10 @@ def test_the_command_tells_and_exits(zone: ZoneOfTest) -> None:
 def test_a_service_that_is_down_proves_nothing(zone: ZoneOfTest) -> None:
     known = zone.environment["AWS_ENDPOINT_URL_S3"]
     zone.environment["AWS_ENDPOINT_URL_S3"] = "http://127.0.0.1:9"
+    zone.environment["DROPZONE__RETRY__CALL_SECONDS"] = "0.3"
     done = zone.command("verify")
     zone.environment["AWS_ENDPOINT_URL_S3"] = known
+    del zone.environment["DROPZONE__RETRY__CALL_SECONDS"]
     assert done.returncode == 1
     assert "127.0.0.1:9" in done.stderr
     assert "Traceback" not in done.stderr
