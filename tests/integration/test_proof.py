@@ -88,14 +88,17 @@ def test_the_missing_right_is_named(
 def test_refused_keys_are_no_missing_right(
     s3: S3Session, guard: Guard, services: ServiceAddresses
 ) -> None:
-    s3._settings = S3Settings(
-        bucket=s3.bucket,
-        region=services.s3_region,
-        credentials=AwsCredentials.embedded(str(services.s3_access_key), "canary"),
-        endpoint_url=guard.url,
+    wrong = S3Session(
+        S3Settings(
+            bucket=s3.bucket,
+            region=services.s3_region,
+            credentials=AwsCredentials.embedded(str(services.s3_access_key), "canary"),
+            endpoint_url=guard.url,
+            retry=SHORT,
+        )
     )
-    s3._connect()
-    (only,) = proof.of_s3(s3, Aws())
+    (only,) = proof.of_s3(wrong, Aws())
+    wrong.close()
     assert "SignatureDoesNotMatch" in only.told
     assert not only.missing
 
