@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dropzone import asides, disk, fsops, listing, places, zone_opening
+from dropzone import asides, disk, fsops, listing, places, work_folders, zone_opening
 from dropzone.errors import ServiceUnavailable, SourceChanged
 from dropzone.readiness import Lease, Signature
 from dropzone.text import display
@@ -181,7 +181,7 @@ class ZoneFolders:
             if fsops.lease(file) is Lease.BUSY:
                 raise BlockingIOError(errno.EAGAIN, "is open for writing")
             try:
-                folder = _in_work(claim.job_id, parent)
+                folder = work_folders.inside(claim.job_id, parent)
                 work = self._fds["work"]
                 target = fsops.make_directories(work, folder, 0o700, sync=False)
                 stack.callback(os.close, target)
@@ -212,7 +212,7 @@ class ZoneFolders:
 
     def _sync_claim(self, claim: Claim) -> None:
         parent, name = os.path.split(claim.path)
-        self._sync_up(_in_work(claim.job_id, parent), name)
+        self._sync_up(work_folders.inside(claim.job_id, parent), name)
         with contextlib.suppress(FileNotFoundError):
             source = fsops.open_directory(self._fds["input"], parent)
             with fsops.opened(source):
@@ -278,17 +278,7 @@ class ZoneFolders:
 
         What lies beside the folders comes first, as if in a folder without a name.
         """
-        work = self._fds["work"]
-        folders, files = listing.parted(work)
-        if files:
-            yield "", files
-        for job_id in folders:
-            found: list[bytes] = []
-            # By descriptors: a path may be longer than the system takes at once.
-            for folder, _, names, _ in os.fwalk(job_id, dir_fd=work):
-                inside = folder.partition(b"/")[2]
-                found += [os.path.join(inside, name) for name in names]
-            yield os.fsdecode(job_id), found
+        return work_folders.held(self._fds["work"])
 
     def resettle(self, folder: str, path: bytes, job_id: str) -> None:
         """Give a file in some folder of ``state/work`` a job's folder of its own.
@@ -297,19 +287,7 @@ class ZoneFolders:
             OSError: it is no plain file, or may not be moved.
 
         """
-        parent, name = os.path.split(path)
-        with contextlib.ExitStack() as stack:
-            inside = os.path.join(os.fsencode(folder), parent).rstrip(b"/")
-            source = fsops.open_directory(self._fds["work"], inside)
-            stack.callback(os.close, source)
-            os.close(fsops.open_plain(source, name))
-            target = fsops.make_directories(
-                self._fds["work"], _in_work(job_id, parent), 0o700
-            )
-            stack.callback(os.close, target)
-            fsops.rename_new(source, name, target, name)
-            os.fsync(target)
-            os.fsync(source)
+        work_folders.resettle(self._fds["work"], folder, path, job_id)
 
     def signature(self, job_id: str, path: bytes) -> Signature | None:
         """Return how a claimed file looks now, or None if it is not there."""
@@ -448,18 +426,9 @@ class ZoneFolders:
     # Inside
 
     def _job_folder(self, job_id: str, parent: bytes) -> int:
-        return fsops.open_directory(self._fds["work"], _in_work(job_id, parent))
+        return fsops.open_directory(
+            self._fds["work"], work_folders.inside(job_id, parent)
+        )
 
     def _drop_job_folder(self, job_id: str) -> None:
-        """Remove a job's folder from the innermost out; one that holds a file stays."""
-        work, base = self._fds["work"], os.fsencode(job_id)
-        with contextlib.suppress(OSError):
-            for _, folders, _, fd in os.fwalk(base, topdown=False, dir_fd=work):
-                for name in folders:
-                    with contextlib.suppress(OSError):
-                        os.rmdir(name, dir_fd=fd)
-            os.rmdir(base, dir_fd=work)
-
-
-def _in_work(job_id: str, parent: bytes) -> bytes:
-    return os.fsencode(job_id) + (b"/" + parent if parent else b"")
+        work_folders.drop(self._fds["work"], job_id)
