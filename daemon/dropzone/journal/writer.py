@@ -282,6 +282,7 @@ def translated(error: Exception) -> Exception:
         return ServiceUnavailable(
             "disk",
             f"The journal cannot be written: {error}.",
-            hint="Free space on the zone's disk, or mend its rights.",
+            hint="Free space on the zone's disk, or mend its rights. Commands are for "
+            "the daemon's user, and for root.",
         )
     return error
