@@ -15,7 +15,7 @@ from dropzone.listing import Entry
 from dropzone.text import display
 
 # Every claim makes a folder, and so do the moves to the ends of what was claimed.
-_FREE_INODES = 200
+FREE_INODES = 200
 # 10 MB of words became 50 MB of tables and 100 MB of write-ahead log in Postgres.
 _INDEX_FACTOR = 15
 _RECKON_SECONDS = 2.0
@@ -103,11 +103,11 @@ class Room:
                 hint="Free some space; the daemon goes on by itself.",
             )
         # Some file systems have no fixed number of files, and say 0.
-        if disk.f_files and disk.f_favail < _FREE_INODES:
+        if disk.f_files and disk.f_favail < FREE_INODES:
             raise ServiceUnavailable(
                 "disk",
                 f"Only {disk.f_favail} more files fit on the zone's disk, and "
-                f"{_FREE_INODES} are needed to go on.",
+                f"{FREE_INODES} are needed to go on.",
                 hint="Remove files, or make a file system with more inodes.",
             )
         return free - self._floor

@@ -6,14 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from daemons import ZoneOfTest, with_keys_of, zone_on
+from daemons import ZoneOfTest, objects, with_keys_of, zone_on
 from dropzone import config
 from dropzone.commands import canary
 from dropzone.commands.diagnosis import Diagnosis
 from dropzone.embedded import ServiceAddresses
 from outages import behind_proxies
+from servers import s3_client
 
 _STEPS = ["taken", "stored", "indexed", "released", "object", "delivery", "search"]
+
+_REFUSING = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+    $$BEGIN RAISE EXCEPTION 'no such bird' USING ERRCODE = '22023'; END$$;
+CREATE TRIGGER refuse BEFORE INSERT ON dropzone.chunks
+    FOR EACH ROW EXECUTE FUNCTION refuse();
+"""
 
 
 @pytest.fixture
@@ -23,12 +31,16 @@ def zone(tmp_path: Path, services: ServiceAddresses) -> Iterator[ZoneOfTest]:
     made.close()
 
 
-def fly(zone: ZoneOfTest, seconds: float = 30.0) -> list[Diagnosis]:
+def flight(zone: ZoneOfTest, seconds: float = 30.0) -> Iterator[Diagnosis]:
     settings = config.load(None, zone.environment).settings
     zones = (settings.zones[0].model_copy(update={"path": zone.root}),)
     settings = settings.model_copy(update={"zones": zones})
     with with_keys_of(zone):
-        return list(canary.fly(settings, seconds=seconds))
+        yield from canary.fly(settings, seconds=seconds)
+
+
+def fly(zone: ZoneOfTest, seconds: float = 30.0) -> list[Diagnosis]:
+    return list(flight(zone, seconds))
 
 
 def test_a_canary_goes_the_whole_way(zone: ZoneOfTest) -> None:
@@ -81,3 +93,39 @@ def test_without_a_daemon_none_is_dropped(zone: ZoneOfTest) -> None:
     assert found.verdict == "problem"
     assert "no daemon serves the zone" in found.found
     assert not list(zone.input.iterdir())
+
+
+def test_what_is_lost_behind_the_daemon_is_named(
+    tmp_path: Path, services: ServiceAddresses
+) -> None:
+    with behind_proxies(tmp_path, services, {}) as outage:
+        zone = outage.zone
+        daemon = zone.start()
+        steps = flight(zone)
+        next(one for one in steps if one.checked.endswith("released"))
+        direct, client = outage.direct(), s3_client(services)
+        for key in objects(direct, services):
+            client.delete_object(Bucket=zone.environment["DROPZONE_BUCKET"], Key=key)
+        client.close()
+        direct.execute("DELETE FROM dropzone.deliveries")
+        direct.execute("DELETE FROM dropzone.chunks")
+        ways = {one.checked.partition(", ")[2]: one.what_to_do for one in steps}
+        assert ways == {
+            "object": "Look at: dropzone verify --deep",
+            "delivery": "Look at: dropzone verify",
+            "search": "Look at: dropzone verify",
+        }
+        direct.execute(_REFUSING)
+        *_, last = flight(zone)
+        assert last.checked == "canary in default, indexed"
+        assert "no such bird" in last.found
+        assert zone.command(*last.what_to_do.split()[1:]).returncode == 0
+        direct.execute("DROP FUNCTION refuse CASCADE")
+        steps = flight(zone)
+        next(one for one in steps if one.checked.endswith("released"))
+        outage.postgres.refuse()
+        *_, last = steps
+        assert last.checked == "canary in default, seen"
+        assert "does not answer" in last.found
+        outage.postgres.heal()
+        zone.stop(daemon)

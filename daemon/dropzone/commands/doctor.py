@@ -14,7 +14,8 @@ from dropzone.commands import (
 from dropzone.commands.diagnosis import Diagnosis, Verdict, ok, problem
 from dropzone.commands.exposure import exposed_secrets
 from dropzone.config import Loaded
-from dropzone.errors import DropzoneError
+from dropzone.errors import DropzoneError, ZoneError
+from dropzone.settings import Settings
 from dropzone.text import display
 
 _NAMED = 5
@@ -29,11 +30,11 @@ def examine(path: Path | None, *, canary: bool = False) -> list[Diagnosis]:
     """
     log.configure(level="error")
     loaded = config.load(path)
-    settings = services.without_own_addresses(loaded.settings)
+    settings = _used(loaded)
     found = list(_configuration(loaded))
     found += _credentials(loaded)
     for zone in settings.zones:
-        found += doctor_machine.zone(zone)
+        found += doctor_machine.zone(zone, settings.limits.free_megabytes)
     found += doctor_surroundings.here(settings.zones)
     found += doctor_machine.watches(settings.zones)
     found += doctor_services.programs(settings)
@@ -45,6 +46,14 @@ def examine(path: Path | None, *, canary: bool = False) -> list[Diagnosis]:
 
 def is_ill(found: Sequence[Diagnosis]) -> bool:
     return any(one.verdict is Verdict.PROBLEM for one in found)
+
+
+def _used(loaded: Loaded) -> Settings:
+    try:
+        return services.without_own_addresses(loaded.settings)
+    except ZoneError:
+        # Another user's servers cannot be those that are named; the zone is told of.
+        return loaded.settings
 
 
 def _configuration(loaded: Loaded) -> Iterator[Diagnosis]:

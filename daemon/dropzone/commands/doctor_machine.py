@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,17 +14,23 @@ from dropzone.commands.diagnosis import Diagnosis, ok, problem, warning
 from dropzone.commands.output import size
 from dropzone.errors import ZoneError
 from dropzone.readiness import Lease
+from dropzone.room import FREE_INODES
 from dropzone.settings import Zone
 from dropzone.text import display
 
-_LITTLE_SPACE, _NO_SPACE = 1_000_000_000, 16_000_000
+_MEGABYTE = 1_000_000
+_LITTLE_SPACE, _NO_SPACE = 1000 * _MEGABYTE, 16 * _MEGABYTE
 _FEW_INODES = 10_000
 _WATCH_SHARE = 0.9
+_MORE_ROOM = "Free some space: every file is kept in processed/ and in S3."
 _MOUNTED_WHOLE = "Mount the zone as a whole, not its sub-folders."
 
 
-def zone(one: Zone) -> Iterator[Diagnosis]:
-    """Look at the folders of one zone; nothing of it is changed for good."""
+def zone(one: Zone, free_megabytes: float) -> Iterator[Diagnosis]:
+    """Look at the folders of one zone; nothing of it is changed for good.
+
+    With less than ``free_megabytes`` free on its disk the daemon takes no files.
+    """
     root = one.path
     checked = f"zone {one.name}"
     try:
@@ -40,7 +47,7 @@ def zone(one: Zone) -> Iterator[Diagnosis]:
         else warning(checked, "no daemon serves it", "Start it: dropzone run")
     )
     yield from _folders(checked, root)
-    yield from _space(checked, root)
+    yield from _space(checked, root, free_megabytes)
 
 
 def watches(zones: Sequence[Zone]) -> Iterator[Diagnosis]:
@@ -77,14 +84,15 @@ def watches(zones: Sequence[Zone]) -> Iterator[Diagnosis]:
 
 
 def _not_made(checked: str, root: Path) -> Diagnosis:
-    shown = display(bytes(root))
+    shown = _shown(root)
     above = next(folder for folder in root.parents if folder.is_dir())
     if os.access(above, os.W_OK | os.X_OK):
         return ok(checked, f"{shown} is not there yet; 'dropzone run' makes it")
     return problem(
         checked,
         f"{shown} is not there, and this user may not make it",
-        f"As root: mkdir -p {shown} && chown {os.geteuid()} {shown}",
+        _if_read_only(above)
+        or f"As root: mkdir -p {_word(root)} && chown {os.geteuid()} {_word(root)}",
     )
 
 
@@ -116,12 +124,12 @@ def _folders(checked: str, root: Path) -> Iterator[Diagnosis]:
 
 def _unrenamed(checked: str, source: Path, target: Path, error: OSError) -> Diagnosis:
     if error.errno == errno.EXDEV:
-        told = f"{source} and {target} are on different mounts"
+        told = f"{_shown(source)} and {_shown(target)} are on different mounts"
         return problem(f"{checked}, folders", told, _MOUNTED_WHOLE)
     if error.errno == errno.ENOENT:
         return warning(
             f"{checked}, folders",
-            f"{target} is missing",
+            f"{_shown(target)} is missing",
             "The daemon makes it when it starts.",
         )
     return _unwritable(checked, target, error)
@@ -130,9 +138,28 @@ def _unrenamed(checked: str, source: Path, target: Path, error: OSError) -> Diag
 def _unwritable(checked: str, folder: Path, error: OSError) -> Diagnosis:
     return problem(
         f"{checked}, folders",
-        f"{display(bytes(folder))} cannot be written: {error.strerror}",
-        f"As root: chown -R {os.geteuid()} {display(bytes(folder))}",
+        f"{_shown(folder)} cannot be written: {error.strerror}",
+        _if_read_only(folder) or f"As root: chown -R {os.geteuid()} {_word(folder)}",
     )
+
+
+def _if_read_only(folder: Path) -> str:
+    """Return what helps where no owner may write; nothing elsewhere."""
+    try:
+        read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+    except OSError:
+        return ""
+    place = f"$(stat -c %m {_word(folder)})"
+    return f"As root: mount -o remount,rw {place}" if read_only else ""
+
+
+def _shown(path: Path) -> str:
+    return display(bytes(path))
+
+
+def _word(path: Path) -> str:
+    """Return the path as a command has it."""
+    return shlex.quote(_shown(path))
 
 
 def _lease(checked: str, probe: Path) -> Diagnosis:
@@ -149,18 +176,21 @@ def _lease(checked: str, probe: Path) -> Diagnosis:
     )
 
 
-def _space(checked: str, root: Path) -> Iterator[Diagnosis]:
+def _space(checked: str, root: Path, free_megabytes: float) -> Iterator[Diagnosis]:
     disk = os.statvfs(root)
     free = disk.f_bavail * disk.f_frsize
     told = f"{size(free)} are free"
     # Some file systems have no fixed number of files, and say 0.
+    fit = disk.f_favail if disk.f_files else _FEW_INODES
     if disk.f_files:
-        told += f", and {disk.f_favail} more files fit"
-    what_to_do = "Free some space: every file is kept in processed/ and in S3."
-    if free < _NO_SPACE:
-        yield problem(f"{checked}, disk", told, what_to_do)
-    elif free < _LITTLE_SPACE or (disk.f_files and disk.f_favail < _FEW_INODES):
-        yield warning(f"{checked}, disk", told, what_to_do)
+        told += f", and {fit} more files fit"
+    waits = free < free_megabytes * _MEGABYTE or fit < FREE_INODES
+    if waits:
+        told += "; the daemon takes no file until there is more"
+    if waits or free < _NO_SPACE:
+        yield problem(f"{checked}, disk", told, _MORE_ROOM)
+    elif free < _LITTLE_SPACE or fit < _FEW_INODES:
+        yield warning(f"{checked}, disk", told, _MORE_ROOM)
     else:
         yield ok(f"{checked}, disk", told)
 

@@ -13,6 +13,18 @@ from dropzone.settings import Settings
 _SQL = queries.load("dropzone", "sql/doctor.sql")
 #: What is told of every server that answers.
 CONNECTIONS = "Postgres connections"
+# Where the setting comes from, as pg_settings names it, and what takes it back there.
+_WRITABLE = {
+    "database": 'ALTER DATABASE "{database}" RESET default_transaction_read_only;',
+    "user": 'ALTER ROLE "{user}" RESET default_transaction_read_only;',
+    "database user": 'ALTER ROLE "{user}" IN DATABASE "{database}" '
+    "RESET default_transaction_read_only;",
+    "client": "Take default_transaction_read_only out of DATABASE_URL and PGOPTIONS.",
+}
+_WRITABLE_SERVER = (
+    "On the server: ALTER SYSTEM SET default_transaction_read_only = off; "
+    "SELECT pg_reload_conf();"
+)
 Row = Mapping[str, Any]
 
 
@@ -68,10 +80,12 @@ def _asked(pool: SessionPool) -> Row | None:
 def _mend(row: Row | None) -> str:
     if row is None:
         return "Start it, or mend its address and credentials: dropzone config show"
-    if row["read_only"] and not row["standby"]:
-        database = row["database"]
-        return f'ALTER DATABASE "{database}" RESET default_transaction_read_only;'
-    return "Name the primary server: export DATABASE_URL=postgresql://..."
+    if row["standby"]:
+        return "Name the primary server: export DATABASE_URL=postgresql://..."
+    if not row["read_only"]:
+        return "It answered a second time: look again."
+    mend = _WRITABLE.get(row["read_only_by"], _WRITABLE_SERVER)
+    return mend.format(database=row["database"], user=row["user"])
 
 
 def _version(address: str, row: Row, seconds: float) -> Diagnosis:

@@ -1,6 +1,7 @@
 """Finds files with secrets in them that every user of this machine may read."""
 
 import os
+import shlex
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ def exposed_secrets(
     found = []
     for path, holds in _files(loaded, environ):
         if holds and _is_open(path):
-            shown = display(bytes(path))
+            shown = shlex.quote(display(bytes(path)))
             found.append(Exposed(path, holds, f"chmod o-rwx {shown}"))
     return found
 

@@ -4,6 +4,8 @@ SELECT current_setting('server_version') AS version,
     current_database() AS database,
     current_user AS "user",
     current_setting('transaction_read_only') = 'on' AS read_only,
+    (SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only')
+        AS read_only_by,
     pg_is_in_recovery() AS standby,
     current_setting('max_connections')::int
         - current_setting('superuser_reserved_connections')::int AS places,
