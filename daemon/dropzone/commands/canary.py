@@ -37,6 +37,7 @@ _STEPS = (
     ("indexed", Status.INDEXED),
     ("released", Status.DONE),
 )
+_STEP_OF = {"store": "stored", "index": "indexed", "release": "released"}
 _RANKS = {state: rank for rank, (_, state) in enumerate(_STEPS)}
 
 
@@ -125,7 +126,8 @@ def _steps(
     while done < len(_STEPS):
         job = find()
         if job is not None and job.status is Status.FAILED:
-            step = _STEPS[done][0]
+            # It may have been taken and failed since the last look.
+            step = _STEP_OF.get(job.error_step or "", _STEPS[done][0])
             told = f"it failed: {job.end_reason}"
             yield problem(flight.checked(step), told, f"dropzone show {job.id}")
             return None
