@@ -426,6 +426,7 @@ def test_the_environment_does_not_reach_the_servers(tmp_path):
         answer(child)
         client = s3_client(remembered(tmp_path))
         client.put_object(Bucket="dropzone", Key="k", Body=b"1")
+        assert client.get_object(Bucket="dropzone", Key="k")["Body"].read() == b"1"
         client.close()
 
 
@@ -559,7 +560,8 @@ def test_the_background_keeps_its_servers_alive(tmp_path):
         with EmbeddedServices(tmp_path, postgres=False) as guest:
             client = s3_client(guest.addresses)
             wait_for(lambda: record.read(tmp_path).servers != (server,))
-            client.head_bucket(Bucket="dropzone")
+            answer = client.head_bucket(Bucket="dropzone")
+            assert answer["ResponseMetadata"]["HTTPStatusCode"] == 200
             client.close()
     finally:
         stop_background(tmp_path)

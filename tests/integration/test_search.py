@@ -113,7 +113,8 @@ def test_stop_words_alone_are_looked_up_as_they_are(shared):
 )
 def test_signs_do_no_harm(shared, text):
     for mode in ("hybrid", "vector", "text"):
-        shared.search(text, mode=mode)
+        hits = shared.search(text, mode=mode)
+        assert all(hit.sha256 for hit in hits)
 
 
 def test_quotes_and_backslashes_are_words_too(shared):

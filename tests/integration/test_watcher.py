@@ -164,6 +164,8 @@ def test_files_that_were_there_before_are_found(zone):
     (zone.input / "a" / "x").write_text("x")
     zone.start()
     zone.wait_for(b"a/x")
+    assert zone.claimed == {b"a/x"}
+    assert tree(zone.input) == {}
 
 
 def test_ignored_names_are_left_alone(zone):
@@ -210,8 +212,10 @@ def test_findings_of_an_earlier_run_are_withdrawn_too(zone):
 
     old = [Finding(b"%04d" % number, "was", "h") for number in range(1500)]
     zone.journal.record_findings(old, [])
+    assert zone.journal.findings()
     zone.start()
     eventually(lambda: not zone.journal.findings(), "all are withdrawn")
+    assert zone.claimed == set()
 
 
 def test_without_events_it_polls(zone):
@@ -267,6 +271,7 @@ def test_a_file_from_a_far_future_is_taken_too(zone):
     os.utime(aside, (2**34, 2**34))
     aside.rename(zone.input / "x")
     zone.wait_for(b"x")
+    assert zone.claimed == {b"x"}
 
 
 def test_watching_ends_at_once_while_much_waits(zone):

@@ -41,6 +41,7 @@ def test_looking_for_the_holder_never_keeps_a_daemon_from_starting(tmp_path):
             stop.set()
 
     in_threads(3, look)
+    assert holder_of(folders.root) is None
 
 
 def test_nobody_holds_what_is_not_there(tmp_path):

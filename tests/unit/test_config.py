@@ -1,4 +1,3 @@
-import contextlib
 import json
 import re
 from pathlib import Path
@@ -9,7 +8,7 @@ from hypothesis import strategies as st
 
 from dropzone.config import ENVIRONMENT, flatten, load
 from dropzone.errors import ConfigurationError
-from dropzone.settings import Settings
+from dropzone.settings import Aws, Settings
 
 SECRET = "kG7-canary"
 
@@ -344,5 +343,11 @@ def test_secrets_are_stars_when_shown(write):
 
 @given(st.dictionaries(st.text(max_size=9), st.integers() | st.text() | st.none()))
 def test_any_mapping_is_read_or_refused_in_a_sentence(tree):
-    with contextlib.suppress(ConfigurationError):
+    told = None
+    try:
         load(None, {"DROPZONE__AWS": json.dumps(tree)})
+    except ConfigurationError as error:
+        told = error.message
+    # What has a name of no setting is refused, and the variable is named.
+    assert told is not None or set(tree) <= set(Aws.model_fields)
+    assert told is None or "DROPZONE__AWS" in told

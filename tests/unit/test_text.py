@@ -19,7 +19,7 @@ HIDDEN = "\u202e\u200b\u2066\ufeff\u2028\u2029\x00\x1b\x7f\x85\r\n\t"
         ("é\x00\x01ü", "éü"),
         ("\ud800", "\ufffd"),
         ("x\udc80y\ud83dz", "x\ufffdy\ufffdz"),
-        ("\ud83d\ude00", "😀"),
+        ("\ud83d\ude00", "\U0001f600"),
         ("\ufeffmark", "\ufeffmark"),
         ("\x00\ufeffmark ü", "\ufeffmark ü"),
     ],
