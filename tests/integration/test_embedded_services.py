@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from dropzone.embedded import (
 from dropzone.embedded import services as services_module
 from dropzone.embedded.files import Lock
 from dropzone.embedded.postgres import accepts, binaries, socket_directory
-from dropzone.embedded.process import Account
+from dropzone.embedded.process import FAST_SECONDS, IMMEDIATE_SECONDS, Account
 from dropzone.errors import ServiceUnavailable, Stopping, UsageError, ZoneError
 from servers import connect, fresh_bucket, fresh_database, s3_client, servers
 
@@ -300,6 +301,29 @@ def test_all_processes_of_postgres_killed_at_once_lose_nothing(tmp_path):
         assert server.child.wait(5)
         assert services.check()
         assert remembered_row(services.addresses) == 7
+
+
+def test_a_postgres_that_does_not_stop_is_ended_and_loses_nothing(tmp_path):
+    with EmbeddedServices(tmp_path, s3=False) as services:
+        remember_row(services.addresses)
+        (checkpointer,) = titled("checkpointer", tmp_path / "postgres" / "data")
+        # Its end is the last thing that a fast shutdown waits for.
+        os.kill(checkpointer, signal.SIGSTOP)
+        begun = time.monotonic()
+    assert FAST_SECONDS < time.monotonic() - begun < FAST_SECONDS + IMMEDIATE_SECONDS
+    with EmbeddedServices(tmp_path, s3=False) as services:
+        assert remembered_row(services.addresses) == 7
+
+
+def titled(title, directory):
+    """Return the processes of the server on ``directory`` with this title."""
+    return [
+        int(entry.name)
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdecimal()
+        and is_in(entry, directory)
+        and title.encode() in (entry / "cmdline").read_bytes()
+    ]
 
 
 def is_in(process_entry, directory):

@@ -21,7 +21,13 @@ from urllib.parse import quote
 
 from dropzone.embedded import files
 from dropzone.embedded.account import RunAs, choose, give
-from dropzone.embedded.process import Account, Child, Identity
+from dropzone.embedded.process import (
+    FAST_SECONDS,
+    IMMEDIATE_SECONDS,
+    Account,
+    Child,
+    Identity,
+)
 from dropzone.embedded.record import ServiceAddresses
 from dropzone.errors import ServiceUnavailable, Stopping, ZoneError
 
@@ -111,11 +117,15 @@ class PostgresServer:
             self.child.signal()
 
     def finish(self) -> None:
-        """Return when it has ended."""
+        """Return when it has ended, in order or, if that hangs, at once.
+
+        Postgres 18 ignores a fast shutdown for good that comes while it begins to
+        recover from the death of a session. What was committed is in its log.
+        """
         self.ask_to_stop()
-        if self.child and not self.child.wait(20):
+        if self.child and not self.child.wait(FAST_SECONDS):
             self.child.signal(signal.SIGQUIT)
-            if not self.child.wait(5):
+            if not self.child.wait(IMMEDIATE_SECONDS):
                 self.child.kill()
         if self.child:
             # Not empty after a kill; the next start empties it.
@@ -240,14 +250,14 @@ class PostgresServer:
         pid_file = self._data / "postmaster.pid"
         number = _first_number(pid_file)
         orphan = self._serving(number) if number else None
-        if orphan and not orphan.end(signal.SIGINT, 20):
-            orphan.end(signal.SIGQUIT, 5)
+        if orphan and not orphan.end(signal.SIGINT, FAST_SECONDS):
+            orphan.end(signal.SIGQUIT, IMMEDIATE_SECONDS)
         elif number and not orphan and Path(f"/proc/{number}").exists():
             pid_file.unlink(missing_ok=True)
         # Sessions that outlived their postmaster keep its memory, and the next one out.
         for entry in Path("/proc").iterdir():
             if entry.name.isdecimal() and (left := self._serving(int(entry.name))):
-                left.end(signal.SIGQUIT, 5)
+                left.end(signal.SIGQUIT, IMMEDIATE_SECONDS)
 
     def _serving(self, pid: int) -> Identity | None:
         """Return the process if it is a Postgres on our data directory."""

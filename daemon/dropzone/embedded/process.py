@@ -22,6 +22,12 @@ exec 3<&0
 exec "$@" </dev/null 3<&-
 """
 
+#: How long a server has to stop in order, seconds. Docker kills after ten, and before
+#: this the daemon drains.
+FAST_SECONDS = 4.0
+#: How long its immediate shutdown has; after five, Postgres kills its own children.
+IMMEDIATE_SECONDS = 6.0
+
 _INHERITED = ("HOME", "LD_LIBRARY_PATH", "PATH", "TMPDIR")
 
 

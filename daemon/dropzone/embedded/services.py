@@ -234,7 +234,7 @@ class EmbeddedServices:
     def _end_orphans(self) -> None:
         """End servers whose owner and guard were both killed."""
         for orphan in record.read(self._directory).servers:
-            orphan.end(signal.SIGINT, 20)
+            orphan.end(signal.SIGINT, FAST_SECONDS)
 
     def _owner_is_stuck(self) -> ServiceUnavailable:
         owner = record.read(self._directory).owner
