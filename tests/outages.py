@@ -11,10 +11,9 @@ from typing import Any
 from psycopg.conninfo import conninfo_to_dict, make_conninfo  # noqa: TID251
 
 from daemons import ZoneOfTest, check_invariants, wait_for, zone_on
-from dropzone import config
-from dropzone.commands import status
-from dropzone.commands.status import ZoneStatus
+from dropzone import config, status
 from dropzone.embedded import ServiceAddresses
+from dropzone.status import ZoneStatus
 from faultproxy import FaultProxy, proxy_to
 
 # Short limits, so that a test need not wait long for the daemon to give up a call.

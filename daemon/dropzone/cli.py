@@ -132,8 +132,8 @@ def status(*, config: Config = None, as_json: Json = False) -> None:
     The exit code is 1 when a zone has no daemon or one of its steps is paused.
     Files that failed do not change it; they wait for you in failed/.
     """
+    from dropzone import status as collected
     from dropzone.commands import access, output, render
-    from dropzone.commands import status as collected
 
     zones = collected.of_all(access.settings(config))
     if as_json:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rich.progress import Progress, TaskID
 
-from dropzone import disk
-from dropzone.commands import access, gather, output, render, status
+from dropzone import disk, status
+from dropzone.commands import access, gather, output, render
 from dropzone.commands.command import PROBLEM
 from dropzone.commands.follow import Ended, Follower
 from dropzone.commands.gather import LeftOut

@@ -15,7 +15,8 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dropzone.commands import access, status
+from dropzone import status
+from dropzone.commands import access
 from dropzone.commands.diagnosis import Diagnosis, ok, problem, warning
 from dropzone.commands.follow import Follower
 from dropzone.commands.put import Placed, Putter, Source

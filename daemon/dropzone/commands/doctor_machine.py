@@ -8,8 +8,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dropzone import fsops, inotify
-from dropzone.commands import status
+from dropzone import fsops, inotify, status
 from dropzone.commands.diagnosis import Diagnosis, ok, problem, warning
 from dropzone.commands.output import size
 from dropzone.errors import ZoneError

@@ -6,7 +6,7 @@ import resource
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dropzone.commands import status
+from dropzone import status
 from dropzone.commands.diagnosis import Diagnosis, ok, warning
 from dropzone.errors import ZoneError
 from dropzone.settings import Zone

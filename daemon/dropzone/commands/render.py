@@ -15,9 +15,9 @@ from dropzone.commands.lookup import RETRIED, Found, Lying, short
 from dropzone.commands.output import ago, cells, clock, shown, size, span, table
 from dropzone.commands.put import Placed
 from dropzone.commands.put_back import PutBack
-from dropzone.commands.status import MOST_WAITING, History, ZoneStatus
 from dropzone.journal import Finding
 from dropzone.models import Job, Outcome
+from dropzone.status import MOST_WAITING, History, ZoneStatus
 from dropzone.text import display
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Protocol, Self
 from dropzone import log
 from dropzone.embedded import files, record
 from dropzone.embedded.postgres import PostgresServer
-from dropzone.embedded.process import Child, Identity
+from dropzone.embedded.process import FAST_SECONDS, Child, Identity
 from dropzone.embedded.record import Owner, Record, Role, ServiceAddresses
 from dropzone.embedded.s3 import S3Server
 from dropzone.errors import DropzoneError, ServiceUnavailable, Stopping
