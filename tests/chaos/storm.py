@@ -78,7 +78,7 @@ class Storm:
         # As long as the storm lasts: about one file for each part of a kill.
         pause = self._kills * sum(_PAUSES) / 2 / self._files
         for number in range(self._files):
-            name, content = _file(number, chosen, earlier)
+            name, content = any_file(number, chosen, earlier)
             earlier = [*earlier[-50:], content]
             path = self.patch.root / "input" / name
             # What still waits must not be replaced by its own producer.
@@ -145,15 +145,21 @@ class Storm:
         return self._random.sample(found, min(1, len(found)))
 
     def _servers(self, name: str) -> list[int]:
-        """Return the servers of this zone and no other, whoever started them."""
-        directory = str(self.patch.root / "state" / "services")
-        found = []
-        for entry in os.listdir("/proc"):
-            if entry.isdigit() and directory in (command := _command(int(entry))):
-                program = os.path.basename(command.partition("\0")[0])
-                if program == name:
-                    found.append(int(entry))
-        return found
+        return processes_with(str(self.patch.root / "state" / "services"), name)
+
+
+def processes_with(directory: str, name: str) -> list[int]:
+    """Return the processes of a program with this directory on the command line.
+
+    These are the servers of one zone and no other, whoever started them.
+    """
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and directory in (command := _command(int(entry))):
+            program = os.path.basename(command.partition("\0")[0])
+            if program == name:
+                found.append(int(entry))
+    return found
 
 
 def _command(pid: int) -> str:
@@ -162,7 +168,7 @@ def _command(pid: int) -> str:
     return ""
 
 
-def _file(
+def any_file(
     number: int, chosen: random.Random, earlier: list[bytes]
 ) -> tuple[str, bytes]:
     """Return the name and the bytes of one more file."""
