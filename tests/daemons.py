@@ -24,6 +24,8 @@ from dropzone.journal import Journal
 from servers import fresh_bucket, fresh_database, s3_client
 
 DEADLINE = 90.0
+#: Seconds within which a daemon stops that hangs in nothing; it drains for 3 at most.
+PROMPT = 12.0
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = DEADLINE) -> Any:
@@ -109,7 +111,12 @@ class ZoneOfTest:
         """Ask the daemon to stop; return how many seconds it took."""
         begun = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(15) == 0, self.log()[-3000:]
+        try:
+            wait_for(lambda: process.poll() is not None, "the daemon stops")
+        except AssertionError as error:
+            error.add_note(self.log()[-3000:])
+            raise
+        assert process.returncode == 0, self.log()[-3000:]
         return time.monotonic() - begun
 
     def close(self) -> None:

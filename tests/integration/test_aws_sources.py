@@ -188,7 +188,7 @@ def test_a_metadata_server_that_does_not_answer_costs_a_second(
         for one in waiting:
             one.close()
     assert "did not answer in 1 s" in told
-    assert 0.9 < took < 2
+    assert 0.9 < took < 5
 
 
 def test_an_instance_without_a_role_is_passed_over(
@@ -208,7 +208,7 @@ def test_a_laptop_asks_nobody(home: Path, monkeypatch: pytest.MonkeyPatch) -> No
     began = time.monotonic()
     with pytest.raises(NoCredentialsError):
         search.load()
-    assert time.monotonic() - began < 0.2
+    assert time.monotonic() - began < 0.9, "it waited for no answer"
 
 
 def test_a_role_is_assumed_anew_before_it_runs_out(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from daemons import ZoneOfTest, wait_for, zone_on
+from daemons import PROMPT, ZoneOfTest, wait_for, zone_on
 from dropzone import fsops
 from dropzone.embedded import ServiceAddresses
 
@@ -165,7 +165,7 @@ def test_a_zone_that_is_renamed_and_renamed_back(zone: ZoneOfTest) -> None:
     zone.wait_for_ends(1, seconds=30)
     wait_for(lambda: not zone.report().get("paused", True), "nothing is paused")
     assert zone.log().count(told) <= 2, "told once for each step"
-    assert zone.stop(daemon) < 5
+    assert zone.stop(daemon) < PROMPT
 
 
 def test_a_local_disk_is_no_share(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import samples
-from daemons import ZoneOfTest, check_invariants, objects, wait_for, zone_on
+from daemons import PROMPT, ZoneOfTest, check_invariants, objects, wait_for, zone_on
 from dropzone.embedded import ServiceAddresses
 
 
@@ -54,7 +54,7 @@ def test_every_format_ends_in_every_place(
     views = ("document_metadata", "document_embeddings", "document_collections")
     for view in views:
         assert zone.query(f"SELECT * FROM dropzone.{view} LIMIT 1")  # noqa: S608
-    assert zone.stop(daemon) < 5
+    assert zone.stop(daemon) < PROMPT
 
 
 def test_search_finds_a_sentence_and_a_batch_is_one_run(zone: ZoneOfTest) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from daemons import ZoneOfTest, check_invariants, wait_for, zone_on
+from daemons import PROMPT, ZoneOfTest, check_invariants, wait_for, zone_on
 from dropzone.embedded import EmbeddedServices, ServiceAddresses
 
 
@@ -106,7 +106,7 @@ def test_the_embedded_servers_are_restarted(tmp_path: Path) -> None:
                 os.kill(pid, signal.SIGKILL)
         zone.drop("two.txt", b"second")
         zone.wait_for_ends(2)
-        assert zone.stop(daemon) < 5
+        assert zone.stop(daemon) < PROMPT
         wait_for(lambda: not children_named(daemon.pid, "postgres"), "servers end")
     finally:
         zone.close()
@@ -123,7 +123,7 @@ def test_mlflow_that_is_down_delays_runs_only(zone: ZoneOfTest) -> None:
         "the track step is paused",
     )
     assert pause[0]["service"] == "mlflow"
-    assert zone.stop(daemon) < 5
+    assert zone.stop(daemon) < PROMPT
 
     del zone.environment["MLFLOW_TRACKING_URI"]
     assert zone.run_once() == 0

@@ -193,7 +193,7 @@ def test_operations_are_summed_up_in_a_run_where_asked_for(mlflow):
     with SessionPool(mlflow=mlflow._settings, track_operations_seconds=0.1) as pool:
         for _ in range(3):
             pool.mlflow.ensure_experiment()
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 8
         wait_for(runs, "a summary is logged")
         pool.mlflow.ensure_experiment()
     (run,) = runs()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from daemons import check_invariants, wait_for, zone_on
+from daemons import PROMPT, check_invariants, wait_for, zone_on
 from dropzone.embedded import ServiceAddresses
 from zones_helpers import needs_mounts
 
@@ -193,4 +193,4 @@ def test_a_mount_that_is_lost_and_comes_back(disk: Disk) -> None:
     disk.recovered()
     told = disk.zone.log().count('"event": "paused"')
     assert told <= 2, "told once for each step"
-    assert disk.zone.stop(daemon) < 5
+    assert disk.zone.stop(daemon) < PROMPT

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from daemons import ZoneOfTest, check_invariants, wait_for, zone_on
+from daemons import PROMPT, ZoneOfTest, check_invariants, wait_for, zone_on
 from dropzone.embedded import ServiceAddresses
 from dropzone.retry import RetryPolicy
 from dropzone.sessions import MlflowSettings
@@ -128,7 +128,7 @@ def test_runs_are_late_and_files_are_not(
     assert sorted(tags) == sorted(batches), "one run for each batch"
     assert {run["info"]["status"] for run in runs} == {"FINISHED"}
     check_invariants(zone, services, dropped)
-    assert zone.stop(daemon) < 5
+    assert zone.stop(daemon) < PROMPT
 
 
 def test_a_run_whose_answer_was_lost_is_not_made_twice(

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg  # noqa: TID251 a client of the test's own
 import pytest
 
-from daemons import wait_for
+from daemons import PROMPT, wait_for
 from dropzone.embedded import ServiceAddresses
 from outages import Outage, behind_proxies
 from servers import connect
@@ -27,7 +27,7 @@ def running(
     with behind_proxies(base, services, {}) as outage:
         daemon = outage.zone.start()
         yield outage
-        assert outage.zone.stop(daemon) < 5
+        assert outage.zone.stop(daemon) < PROMPT
 
 
 @pytest.fixture

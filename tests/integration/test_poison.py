@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import samples
-from daemons import ZoneOfTest, check_invariants, wait_for, zone_on
+from daemons import PROMPT, ZoneOfTest, check_invariants, wait_for, zone_on
 from dropzone.embedded import ServiceAddresses
 
 HOOKS = Path(__file__).parents[1] / "poison"
@@ -78,7 +78,7 @@ def test_poison_in_parsers_costs_nobody_else(
     deaths = [r for r in zone.receipts() if r["error"] == "ParserDied"]
     assert {"hang.txt", "segv.txt", "slow.html"} <= {r["path"] for r in deaths}
     assert {receipt["attempts"] for receipt in deaths} == {3}
-    assert zone.stop(daemon) < 6
+    assert zone.stop(daemon) < PROMPT
     check_invariants(zone, services, dropped)
 
 

@@ -204,7 +204,7 @@ def test_a_second_signal_ends_it_at_once(
         begun = time.monotonic()
         os.kill(daemon.pid, signal.SIGINT)
         assert daemon.wait(10) == 128 + signal.SIGINT
-        assert time.monotonic() - begun < 2.5
+        assert time.monotonic() - begun < 8
         for pid, command in below.items():
             wait_for(lambda pid=pid: not Path(f"/proc/{pid}").exists(), command, 5)
         outage.postgres.heal()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from daemons import ZoneOfTest, check_invariants, wait_for, zone_on
+from daemons import PROMPT, ZoneOfTest, check_invariants, wait_for, zone_on
 from dropzone.embedded import ServiceAddresses
 
 _TAKEN_OVER_SECONDS = 10.0
@@ -77,6 +77,6 @@ def test_one_that_waits_stops_at_once(zone: ZoneOfTest) -> None:
     first = zone.start()
     second = zone.launch()
     wait_for(lambda: "waiting for the zone" in zone.log(), "the second waits")
-    assert zone.stop(second) < 5
+    assert zone.stop(second) < PROMPT
     assert first.poll() is None
     zone.stop(first)

@@ -51,7 +51,7 @@ def _hold(services: EmbeddedServices, stopping: threading.Event) -> None:
         try:
             services.check()
         except ServiceUnavailable as error:
-            log.get("embedded").error("service_down", error=error.message)
+            log.get("embedded").error("service down", error=error.message)
         except Stopping:
             return
 

@@ -117,7 +117,8 @@ class EmbeddedServices:
             self._addresses = None
             if self.owns:
                 self._let_go()
-                self._log.info("services_stopped", directory=str(self._directory))
+                where = str(self._directory)
+                self._log.info("embedded servers stopped", directory=where)
 
     def __enter__(self) -> Self:
         self.start()
@@ -141,7 +142,7 @@ class EmbeddedServices:
             if self.owns:
                 self._let_go()
             raise
-        self._log.info("services_started", directory=str(self._directory))
+        self._log.info("embedded servers started", directory=str(self._directory))
         return True
 
     def _start_servers(self) -> None:
@@ -173,7 +174,7 @@ class EmbeddedServices:
                 failures.append(error)
             else:
                 self._log.warning(
-                    "service_restarted", service=server.name, exit_code=code
+                    "embedded server restarted", service=server.name, exit_code=code
                 )
         if dead:
             self._addresses = self._describe()

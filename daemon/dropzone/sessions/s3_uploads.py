@@ -165,7 +165,7 @@ class S3Uploads:
                 Bucket=bucket, Key=key, UploadId=upload_id
             )
         except s3_errors.DRIVER_ERRORS as error:
-            self._log.warning("upload_not_aborted", key=key, error=str(error))
+            self._log.warning("upload not aborted", key=key, error=str(error))
 
     def _confirm_by_head(
         self, key: str, bucket: str, size: int, etags: set[str], sha256: str

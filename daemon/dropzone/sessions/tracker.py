@@ -56,9 +56,9 @@ class OperationTracker:
         try:
             self._summarise()
         except DropzoneError as error:
-            self._log.warning("operations_not_tracked", reason=error.message)
+            self._log.warning("operations not tracked", reason=error.message)
         except Exception:  # noqa: BLE001 foreign code; the callers must not notice
-            self._log.exception("operations not tracked")
+            self._log.exception("tracking of operations failed")
 
     def _summarise(self) -> None:
         figures = flat(self._stats())
