@@ -55,6 +55,7 @@ class ZoneOfTest:
             "DROPZONE__RETRY__FIRST_PAUSE_SECONDS": "0.2",
             "DROPZONE__MLFLOW__BATCH_SECONDS": "2",
             "DROPZONE__LOG__FORMAT": "json",
+            "DROPZONE__WEB__PORT": "0",
             **{k: v for k, v in os.environ.items() if k.startswith("COVERAGE")},
             **environment,
         }

@@ -135,11 +135,12 @@ def status(*, config: Config = None, as_json: Json = False) -> None:
     from dropzone import status as collected
     from dropzone.commands import access, output, render
 
-    zones = collected.of_all(access.settings(config))
+    settings = access.settings(config)
+    zones, web = collected.of_all(settings), collected.web_of(settings)
     if as_json:
-        output.print_json({"zones": zones})
+        output.print_json({"zones": zones, "web": web})
     else:
-        output.print_all(render.status(zones))
+        output.print_all(render.status(zones, web))
     raise typer.Exit(0 if all(zone.fine for zone in zones) else PROBLEM)
 
 

@@ -40,6 +40,7 @@ ENVIRONMENT = {
     "MLFLOW_TRACKING_USERNAME": "mlflow.username",
     "MLFLOW_TRACKING_PASSWORD": "mlflow.password",
     "MLFLOW_TRACKING_TOKEN": "mlflow.token",
+    "DROPZONE_WEB_TOKEN": "web.token",
 }
 
 # Those of them that may lie in a file or in the keyring too. AWS keys have a search of
@@ -49,7 +50,7 @@ MLFLOW_LOGIN = (
     "MLFLOW_TRACKING_PASSWORD",
     "MLFLOW_TRACKING_TOKEN",
 )
-SECRETS = ("POSTGRES_PASSWORD", "DATABASE_URL", *MLFLOW_LOGIN)
+SECRETS = ("POSTGRES_PASSWORD", "DATABASE_URL", *MLFLOW_LOGIN, "DROPZONE_WEB_TOKEN")
 _TEXTS = frozenset(ENVIRONMENT[name] for name in SECRETS)
 
 

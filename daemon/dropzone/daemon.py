@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dropzone import __version__, building, log
 from dropzone.errors import DropzoneError, ServiceUnavailable, Stopping, ZoneHeld
@@ -24,7 +24,11 @@ from dropzone.sessions import SessionPool
 from dropzone.sessions.settings import MlflowSettings, mlflow_settings
 from dropzone.settings import Settings
 from dropzone.track_process import TrackProcess
+from dropzone.web.server import WebServer
 from dropzone.zone_service import ZoneService
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 _TICK_SECONDS = 0.2
 _REPORT_SECONDS = 1.0
@@ -73,6 +77,7 @@ class Daemon:
         self._services = Services(
             self._settings, self._stop, self._connect, self._errors.put
         )
+        self._web = WebServer(self._settings.web, self._make_app, self._stop)
 
     def run(
         self, *, once: bool = False, ready: Callable[[], None] | None = None
@@ -93,6 +98,8 @@ class Daemon:
         opened: list[ZoneService] = []
         with self._signals():
             try:
+                if not once:
+                    self._web.start()
                 for zone in self._zones:
                     self._open(zone, once=once)
                     opened.append(zone)
@@ -131,6 +138,15 @@ class Daemon:
     def _connect(self, pool: SessionPool) -> None:
         for zone in self._zones:
             zone.connect(pool)
+
+    def _make_app(self) -> "ASGIApp":
+        from dropzone.web import app, health
+
+        sources = app.Sources(
+            stale=dict[str, float],
+            not_ready=lambda: health.not_ready(self._settings),
+        )
+        return app.make(self._settings.web, sources)
 
     def _serve(self, *, once: bool) -> int:
         reported = 0.0
@@ -199,6 +215,8 @@ class Daemon:
         if not self._services.join(max(1.0, until - time.monotonic())):
             late.append("services")
         self._services.close()
+        if not self._web.join(max(1.0, until - time.monotonic())):
+            late.append("web")
         self._report(running=False, zones=opened)
         left = _left(opened)
         if not late:
@@ -219,6 +237,7 @@ class Daemon:
                 "version": __version__,
                 "started_at": self._started,
                 "isolation": self._parsers.isolation,
+                "web": self._web.report(),
             }
             zone.folders.write_report("daemon.json", json.dumps(report).encode())
 

@@ -81,14 +81,24 @@ class ZoneStatus:
         return self.pid is not None and not self.paused
 
 
-def of_all(settings: Settings) -> list[ZoneStatus]:
-    """Return the status of each zone.
+def of_all(settings: Settings, *, history: bool = True) -> list[ZoneStatus]:
+    """Return the status of each zone; its journal is not read without ``history``.
 
     Raises:
         ZoneError: this user may not look into one.
 
     """
-    return [_of(zone) for zone in settings.zones]
+    return [_of(zone, history=history) for zone in settings.zones]
+
+
+def web_of(settings: Settings) -> dict[str, Any]:
+    """Return the ``url`` of the running daemon's page, or the ``problem`` with it."""
+    for zone in settings.zones:
+        report = report_of(zone.path)
+        if report and server_of(zone.path) == report.get("pid"):
+            told: dict[str, Any] = report.get("web", {})
+            return told
+    return {"url": None}
 
 
 def server_of(root: Path) -> int | None:
@@ -117,7 +127,7 @@ def report_of(root: Path) -> dict[str, Any]:
     return report
 
 
-def _of(zone: Zone) -> ZoneStatus:
+def _of(zone: Zone, *, history: bool) -> ZoneStatus:
     pid = server_of(zone.path)
     report = report_of(zone.path)
     # A report of a former process says nothing about this one.
@@ -132,7 +142,7 @@ def _of(zone: Zone) -> ZoneStatus:
         paused=tuple(live.get("paused", ())),
         watcher=live.get("watcher", {}),
         waiting_in_input=_waiting(zone) if pid is None else None,
-        history=_history(journal) if journal.exists() else History(),
+        history=_history(journal) if history and journal.exists() else History(),
     )
 
 

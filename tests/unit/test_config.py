@@ -14,6 +14,7 @@ SECRET = "kG7-canary"
 
 
 ADDRESSES = {
+    "DROPZONE_WEB_TOKEN": "54335433543354335433",
     "AWS_ENDPOINT_URL": "http://127.0.0.1:9000",
     "AWS_ENDPOINT_URL_S3": "https://[::1]:9000/x",
     "DATABASE_URL": "postgresql+psycopg://u:p@h1:1,[::1]:2/d?host=/socket",

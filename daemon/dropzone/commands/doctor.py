@@ -10,6 +10,7 @@ from dropzone.commands import (
     doctor_machine,
     doctor_services,
     doctor_surroundings,
+    doctor_web,
 )
 from dropzone.commands.diagnosis import Diagnosis, Verdict, ok, problem
 from dropzone.commands.exposure import exposed_secrets
@@ -37,6 +38,7 @@ def examine(path: Path | None, *, canary: bool = False) -> list[Diagnosis]:
         found += doctor_machine.zone(zone, settings.limits.free_megabytes)
     found += doctor_surroundings.here(settings.zones)
     found += doctor_machine.watches(settings.zones)
+    found += doctor_web.page(settings)
     found += doctor_services.programs(settings)
     found += doctor_services.all_services(settings)
     if canary:

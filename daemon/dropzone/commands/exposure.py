@@ -14,7 +14,7 @@ from dropzone.text import display
 _AWS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _HELD = (
     *("aws.secret_access_key", "postgres.password"),
-    *("mlflow.password", "mlflow.token"),
+    *("mlflow.password", "mlflow.token", "web.token"),
 )
 _URLS = ("postgres.url", "mlflow.tracking_uri")
 

@@ -54,9 +54,16 @@ def reason_of(job: Job) -> str:
 # status
 
 
-def status(zones: Sequence[ZoneStatus]) -> Iterator[RenderableType]:
+def status(
+    zones: Sequence[ZoneStatus], web: Mapping[str, Any]
+) -> Iterator[RenderableType]:
     for zone in zones:
         yield from _zone(zone)
+    if web.get("url"):
+        yield Text(f"Metrics and health: {shown(web['url'])}")
+    if web.get("problem"):
+        yield Text(f"Metrics are not served: {shown(web['problem'])}", style="yellow")
+        yield Text(f"  {shown(web['what_to_do'])}")
 
 
 def _zone(zone: ZoneStatus) -> Iterator[RenderableType]:

@@ -1,0 +1,198 @@
+"""The server in a thread, who may ask it, and what it does about a taken port."""
+
+import contextlib
+import http.client
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import structlog
+
+from daemons import wait_for
+from dropzone.settings import Settings, Web
+from dropzone.web import app, server
+from dropzone.web.server import WebServer
+from webclient import get
+
+TOKEN = "4f1c01b3a08f2dd9a7ce55"
+WHY = [{"zone": "default", "step": "store", "reason": "S3 is away."}]
+
+
+@contextmanager
+def served(
+    settings: Web,
+    *,
+    stale: dict[str, float] | None = None,
+    why: list[dict[str, str]] | None = None,
+) -> Iterator[str]:
+    """Serve what the arguments tell and return the address."""
+    sources = app.Sources(stale=lambda: stale or {}, not_ready=lambda: why or [])
+    stop = threading.Event()
+    web = WebServer(settings, lambda: app.make(settings, sources), stop)
+    web.start()
+    try:
+        yield wait_for(lambda: web.report()["url"], "the page is served")
+    finally:
+        stop.set()
+        assert web.join(5)
+        assert web.report()["url"] is None
+
+
+def test_alive_and_ready_say_so_and_say_why_not():
+    with served(Web(port=0)) as url:
+        assert get(f"{url}/healthz").json == {"alive": True}
+        ready = get(f"{url}/readyz")
+        assert (ready.status, ready.json) == (200, {"ready": True, "reasons": []})
+        assert get(f"{url}/nothing").status == 404
+    with served(Web(port=0), stale={"watcher": 99.5}, why=WHY) as url:
+        alive = get(f"{url}/healthz")
+        assert alive.status == 503
+        assert alive.json["standing_still_seconds"] == {"watcher": 99.5}
+        ready = get(f"{url}/readyz")
+        assert (ready.status, ready.json) == (503, {"ready": False, "reasons": WHY})
+
+
+def test_every_answer_has_the_headers_that_keep_browsers_careful():
+    with served(Web(port=0)) as url:
+        for path in ("/", "/healthz", "/nothing"):
+            headers = get(url + path).headers
+            assert "default-src 'none'" in headers["content-security-policy"]
+            assert headers["x-content-type-options"] == "nosniff"
+            assert headers["cache-control"] == "no-store"
+            assert "server" not in headers
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.x:1"])
+def test_a_foreign_name_gets_nothing_without_a_token(host):
+    with served(Web(port=0), why=WHY) as url:
+        assert get(url, host=host).status == 421
+        # A probe that comes by another name learns whether, not why.
+        assert get(f"{url}/readyz", host=host).json == {"ready": False}
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:99", "[::1]:8484", "[::1]"])
+def test_the_names_of_this_machine_are_served(host):
+    with served(Web(port=0)) as url:
+        assert get(url, host=host).status == 200
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *("", "Bearer", "Bearer ", f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}"),
+        *(TOKEN, f"Basic {TOKEN}", "Bearer \xe4"),
+    ],
+)
+def test_a_token_that_is_asked_for_must_be_right(given):
+    with served(Web(port=0, token=TOKEN), why=WHY) as url:
+        refused = get(url, authorization=given)
+        assert refused.status == 401
+        assert refused.headers["www-authenticate"].startswith("Bearer")
+        assert TOKEN not in refused.text
+        assert get(f"{url}/healthz", authorization=given).json == {"alive": True}
+        assert get(f"{url}/readyz", authorization=given).json == {"ready": False}
+
+
+def test_the_token_opens_everything_whatever_the_name():
+    with served(Web(host="0.0.0.0", port=0, token=TOKEN), why=WHY) as url:  # noqa: S104
+        asked = {"authorization": f"bearer {TOKEN}", "host": "drop.example"}
+        assert get(url, **asked).status == 200
+        assert get(f"{url}/readyz", **asked).json["reasons"] == WHY
+
+
+def test_it_is_served_on_ipv6_too():
+    with served(Web(host="::1", port=0)) as url:
+        assert url.startswith("http://[::1]:")
+        assert get(url).status == 200
+
+
+def test_a_taken_port_is_told_once_and_taken_when_free(monkeypatch):
+    monkeypatch.setattr(server, "_AGAIN_SECONDS", 0.05)
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        settings = Web(port=other.getsockname()[1])
+        with structlog.testing.capture_logs() as logged:
+            web = WebServer(settings, lambda: None, stop)
+            web.start()
+            wait_for(lambda: web.report()["problem"], "the port is seen as taken")
+            # The look after the next one would have told it again.
+            assert not stop.wait(0.3)
+            told = web.report()
+    stop.set()
+    assert web.join(5)
+    assert told["url"] is None
+    assert str(settings.port) in told["problem"]
+    assert "web.port" in told["what_to_do"]
+    refused = [line for line in logged if line["log_level"] == "error"]
+    assert [line["hint"] for line in refused] == [told["what_to_do"]]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (Web(host="192.0.2.7", token=TOKEN), "no address 192.0.2.7"),
+        (Web(host="::2", token=TOKEN), "no address ::2"),
+    ],
+)
+def test_an_address_that_cannot_be_had_is_told(settings, told):
+    with pytest.raises(OSError, match="ssign") as error:
+        server.bind(settings)
+    refusal = server.explained(error.value, settings)
+    assert told in refusal.reason
+    assert "web.host" in refusal.hint
+
+
+def test_a_request_under_way_does_not_hold_up_the_end():
+    begun, release, stop = threading.Event(), threading.Event(), threading.Event()
+
+    def slow() -> list[dict[str, str]]:
+        begun.set()
+        release.wait(60)
+        return []
+
+    settings = Web(port=0)
+    sources = app.Sources(stale=dict, not_ready=slow)
+    web = WebServer(settings, lambda: app.make(settings, sources), stop)
+    web.start()
+    url = wait_for(lambda: web.report()["url"], "the page is served")
+
+    def ask() -> None:
+        # It may be answered or cut off; what counts is that the end came.
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            get(f"{url}/readyz")
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    assert begun.wait(30)
+    with structlog.testing.capture_logs() as logged:
+        stop.set()
+        ended = web.join(20)
+    release.set()
+    asking.join(30)
+    assert ended
+    assert [line["event"] for line in logged] == ["requests were cut off at the end"]
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "10.0.0.1"])  # noqa: S104
+def test_an_address_for_others_takes_a_token(host):
+    with pytest.raises(ValueError, match="takes a token"):
+        Settings.model_validate({"web": {"host": host}})
+    assert Web(host=host, token=TOKEN).host == host
+    assert not Web(host=host, enabled=False).enabled
+
+
+@pytest.mark.parametrize("host", ["drop.example", "", "127.0.0.1:80", "*"])
+def test_a_host_that_is_no_address_is_refused(host):
+    with pytest.raises(ValueError, match="IP address"):
+        Web(host=host)
+
+
+@pytest.mark.parametrize(
+    "token", ["", "short", "x" * 19, "x" * 20 + " ", "x" * 20 + "\n"]
+)
+def test_a_token_that_can_be_guessed_or_not_sent_is_refused(token):
+    with pytest.raises(ValueError, match="openssl rand") as error:
+        Web(token=token)
+    assert not token or token not in str(error.value)
