@@ -14,10 +14,11 @@ from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from dropzone import __version__, building, log
+from dropzone import __version__, building, heartbeats, log
 from dropzone.errors import DropzoneError, ServiceUnavailable, Stopping, ZoneHeld
 from dropzone.executor.parsers import ParserPool
 from dropzone.executor.turns import Turns
+from dropzone.heartbeats import Heartbeats
 from dropzone.models import UNDER_WAY, Outcome
 from dropzone.services import Services, without_own_addresses
 from dropzone.sessions import SessionPool
@@ -49,6 +50,8 @@ class Daemon:
         self._errors: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
         self._log = log.get("daemon")
         self._started = time.time()
+        #: Every loop of the daemon, its main loop included; who is overdue hangs.
+        self.hearts = Heartbeats()
         extract, mlflow = self._settings.extract, self._settings.mlflow
         self._parsers = ParserPool(
             building.processes(self._settings),
@@ -71,11 +74,12 @@ class Daemon:
                 turns=turns,
                 stop=self._stop,
                 broken=self._errors.put,
+                hearts=self.hearts,
             )
             for zone in self._settings.zones
         ]
         self._services = Services(
-            self._settings, self._stop, self._connect, self._errors.put
+            self._settings, self._stop, self._connect, self._errors.put, self.hearts
         )
         self._web = WebServer(self._settings.web, self._make_app, self._stop)
 
@@ -110,7 +114,8 @@ class Daemon:
                 self._log.info("started", version=__version__, pid=os.getpid())
                 if ready is not None:
                     ready()
-                code = self._serve(once=once)
+                with self.hearts.loop("main"):
+                    code = self._serve(once=once)
                 if once and self._failed() > failed_before:
                     code = 1
             except Stopping:
@@ -151,6 +156,7 @@ class Daemon:
     def _serve(self, *, once: bool) -> int:
         reported = 0.0
         while not self._stop.wait(_TICK_SECONDS):
+            heartbeats.beat()
             try:
                 error = self._errors.get_nowait()
             except queue.Empty:

@@ -6,10 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Self, TypeVar
 
-from dropzone import log
+from dropzone import heartbeats, log
 from dropzone.errors import DropzoneError, ServiceUnavailable, Stopping
 
 T = TypeVar("T")
+
+# How long one call may take that only asks a disk.
+_CALL_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +69,14 @@ class Gate:
         *,
         first_pause: float = 1.0,
         longest_pause: float = 30.0,
+        call_seconds: float = _CALL_SECONDS,
         ready: Callable[[], object] = lambda: None,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
         """``probes`` maps a service to a call that raises while it is at fault.
 
-        ``ready`` is called before each work, and raises while none may be done.
+        ``ready`` is called before each work, and raises while none may be done. One
+        work or probe that takes longer than ``call_seconds`` counts as hanging.
         """
         self._step = step
         self._stop = stop
@@ -79,6 +84,7 @@ class Gate:
         self._first = first_pause
         self._longest = longest_pause
         self._seconds = first_pause
+        self._call_seconds = call_seconds
         self._ready = ready
         self._changed = changed
         self._changing = threading.Lock()
@@ -98,6 +104,10 @@ class Gate:
             Stopping: the daemon stops while the step is paused.
 
         """
+        with heartbeats.within(self._call_seconds):
+            return self._call(work)
+
+    def _call(self, work: Callable[[], T]) -> T:
         failed = False
         while True:
             self.wait()
@@ -126,6 +136,7 @@ class Gate:
         """
         while (current := self._pause) is not None and not current.trying:
             self._wait_until(current.next_probe)
+            heartbeats.beat()
             with self._changing:
                 if self._pause is not current:
                     continue

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from dropzone import log
 from dropzone.errors import WRITTEN_TO, SourceChanged, Stopping
 from dropzone.gate import Gate
+from dropzone.heartbeats import Heartbeats
 from dropzone.journal import JobConflict, Journal, move
 from dropzone.models import IndexOutcome, IndexRequest, Job, Outcome, Status
 from dropzone.release import Ending, Release
@@ -57,7 +58,9 @@ class Pipeline:
         *,
         capacity: int,
         stop: threading.Event,
+        hearts: Heartbeats | None = None,
     ) -> None:
+        self._hearts = hearts or Heartbeats()
         self._folders = folders
         self._journal = journal
         self._release = release
@@ -97,6 +100,7 @@ class Pipeline:
                 self._stop,
                 workers=uploads,
                 most=_UPLOAD_TOGETHER,
+                hearts=self._hearts,
             ),
             Stage(
                 "index",
@@ -104,6 +108,7 @@ class Pipeline:
                 self._index_jobs,
                 self._stop,
                 most=_INDEX_TOGETHER,
+                hearts=self._hearts,
             ),
             Stage(
                 "release",
@@ -111,6 +116,7 @@ class Pipeline:
                 self._release_jobs,
                 self._stop,
                 most=_RELEASE_TOGETHER,
+                hearts=self._hearts,
             ),
         ]
 

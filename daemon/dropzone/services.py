@@ -3,10 +3,11 @@
 import threading
 from collections.abc import Callable
 
-from dropzone import log, threads
+from dropzone import heartbeats, log, threads
 from dropzone.embedded import EmbeddedServices, ServiceAddresses, remembered
 from dropzone.errors import DropzoneError, ServiceUnavailable, Stopping
 from dropzone.gate import Pause
+from dropzone.heartbeats import Heartbeats
 from dropzone.sessions import SessionPool
 from dropzone.sessions.settings import mlflow_settings, tracking_uri
 from dropzone.settings import Settings
@@ -65,8 +66,10 @@ class Services:
         stop: threading.Event,
         ready: Callable[[SessionPool], None],
         broken: Callable[[BaseException], None],
+        hearts: Heartbeats | None = None,
     ) -> None:
         """``ready`` is called once, from the thread, with the pool of sessions."""
+        self._hearts = hearts or Heartbeats()
         self._settings = settings
         self._stop = stop
         self._ready = ready
@@ -92,17 +95,22 @@ class Services:
 
     def _run(self) -> None:
         try:
-            addresses = self._start_servers()
-            pool = SessionPool.from_settings(self._settings, addresses, stop=self._stop)
-            self.pool = pool
-            self._ready(pool)
-            while not self._stop.wait(_CHECK_SECONDS):
-                self._check(addresses)
+            with self._hearts.loop("services"):
+                self._serve()
         except Stopping:
             return
         except Exception as error:  # noqa: BLE001 told to the daemon, which ends
             self._log.exception("services failed")
             self._broken(error)
+
+    def _serve(self) -> None:
+        addresses = self._start_servers()
+        pool = SessionPool.from_settings(self._settings, addresses, stop=self._stop)
+        self.pool = pool
+        self._ready(pool)
+        while not self._stop.wait(_CHECK_SECONDS):
+            heartbeats.beat()
+            self._check(addresses)
 
     def _start_servers(self) -> ServiceAddresses | None:
         pause = 1.0
@@ -113,6 +121,7 @@ class Services:
                 self._note(error)
                 if self._stop.wait(pause):
                     raise Stopping("The daemon is stopping.") from None
+                heartbeats.beat()
                 pause = min(2 * pause, _LONGEST_PAUSE)
             else:
                 self.pause = None

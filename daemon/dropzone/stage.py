@@ -5,8 +5,9 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 
-from dropzone import log, threads
+from dropzone import heartbeats, log, threads
 from dropzone.errors import Stopping
+from dropzone.heartbeats import Heartbeats
 from dropzone.journal import Journal
 from dropzone.models import Job, Status
 
@@ -62,6 +63,7 @@ class Inbox:
     def take(self, most: int, stop: threading.Event) -> list[Job]:
         """Return one job or more; an empty list when the daemon stops."""
         while not stop.is_set():
+            heartbeats.beat()
             with self._changed:
                 jobs = self._pop(most)
                 if not jobs and not self._can_refill:
@@ -136,8 +138,10 @@ class Stage:
         *,
         workers: int = 1,
         most: int = 64,
+        hearts: Heartbeats | None = None,
     ) -> None:
         self.name = name
+        self._hearts = hearts or Heartbeats()
         self._inbox = inbox
         self._work = work
         self._stop = stop
@@ -160,6 +164,10 @@ class Stage:
         return threads.end(self._threads, seconds)
 
     def _run(self) -> None:
+        with self._hearts.loop(threading.current_thread().name):
+            self._loop()
+
+    def _loop(self) -> None:
         while not self._stop.is_set():
             # Several threads share what waits; one alone takes it in groups.
             share = max(1, len(self._inbox) // len(self._threads))

@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dropzone import log, threads
+from dropzone import heartbeats, log, threads
 from dropzone.errors import Stopping
 from dropzone.gate import Gate
+from dropzone.heartbeats import Heartbeats
 from dropzone.journal import Batch, Journal
 from dropzone.models import Job, JobIds, Outcome, time_of
 from dropzone.text import display
@@ -98,7 +99,8 @@ class Tracker:
         self._log = log.get("track")
         self._thread = threading.Thread(target=self._run, name="track", daemon=True)
 
-    def start(self) -> None:
+    def start(self, hearts: Heartbeats | None = None) -> None:
+        self._hearts = hearts or Heartbeats()
         self._thread.start()
 
     def join(self, seconds: float) -> bool:
@@ -106,16 +108,21 @@ class Tracker:
 
     def _run(self) -> None:
         try:
-            while not self._stop.wait(0.2):
-                self._process.reap()
-                self._gate.call(lambda: self._batches.close_due(idle=self._idle()))
-                for batch in self._journal.closed_batches():
-                    self._gate.call(lambda batch=batch: self._track(batch))  # type: ignore[misc]
+            with self._hearts.loop("track"):
+                self._loop()
         except Stopping:
             return
         except Exception as error:  # noqa: BLE001 told to the daemon, which ends
             self._log.exception("tracking failed")
             self._broken(error)
+
+    def _loop(self) -> None:
+        while not self._stop.wait(0.2):
+            heartbeats.beat()
+            self._process.reap()
+            self._gate.call(lambda: self._batches.close_due(idle=self._idle()))
+            for batch in self._journal.closed_batches():
+                self._gate.call(lambda batch=batch: self._track(batch))  # type: ignore[misc]
 
     def _track(self, batch: Batch) -> None:
         self._wait_out(batch)
@@ -132,8 +139,10 @@ class Tracker:
         if not self._rules.remote or fresh is None or fresh.asked_at is None:
             return
         until = fresh.asked_at + 2 * self._rules.timeout
-        if self._stop.wait(min(max(0.0, until - time.time()), 4 * self._rules.timeout)):
-            raise Stopping("The daemon is stopping.")
+        seconds = min(max(0.0, until - time.time()), 4 * self._rules.timeout)
+        with heartbeats.within(seconds + heartbeats.SILENCE_SECONDS):
+            if self._stop.wait(seconds):
+                raise Stopping("The daemon is stopping.")
 
 
 def describe(

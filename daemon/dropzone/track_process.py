@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from dropzone import secret_sources
+from dropzone import heartbeats, secret_sources
 from dropzone.errors import ServiceUnavailable, Stopping
 
 
@@ -111,6 +111,7 @@ class TrackProcess:
                 raise BrokenPipeError("no pipe to the tracking process")
             selector.register(out, selectors.EVENT_READ)
             while not received.endswith(b"\n"):
+                heartbeats.beat()
                 if self._stop.is_set():
                     raise Stopping("The daemon is stopping.")
                 if time.monotonic() > until:

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from dropzone import inotify, log, threads
+from dropzone import heartbeats, inotify, log, threads
 from dropzone.errors import Stopping
 from dropzone.event_watch import EventWatch
 from dropzone.events import Listener
 from dropzone.gate import Gate
+from dropzone.heartbeats import Heartbeats
 from dropzone.intake import CLAIM_TOGETHER, Intake, obstacle, unseen
 from dropzone.journal import Finding, Journal
 from dropzone.listing import Entry, Unreadable
@@ -109,7 +110,8 @@ class Watcher:
         self._log = log.get("watcher")
         self._thread = threading.Thread(target=self._run, name="watcher", daemon=True)
 
-    def start(self) -> None:
+    def start(self, hearts: Heartbeats | None = None) -> None:
+        self._hearts = hearts or Heartbeats()
         self._events.restart()
         self._thread.start()
 
@@ -172,6 +174,10 @@ class Watcher:
     # The watcher's own thread
 
     def _run(self) -> None:
+        with self._hearts.loop("watcher"):
+            self._loop()
+
+    def _loop(self) -> None:
         while not self._stop.is_set():
             try:
                 self._round()
@@ -181,7 +187,9 @@ class Watcher:
                 self._log.exception("watcher failed")
                 self._broken(error)
                 return
-            self._wake.wait(max(0.0, self._next_look() - time.monotonic()))
+            seconds = max(0.0, self._next_look() - time.monotonic())
+            with heartbeats.within(seconds + heartbeats.SILENCE_SECONDS):
+                self._wake.wait(seconds)
             self._wake.clear()
 
     def _round(self) -> None:
@@ -252,6 +260,7 @@ class Watcher:
     ) -> None:
         def ready() -> Iterable[Entry | Finding | None]:
             for entry in entries:
+                heartbeats.beat()
                 if self._stop.is_set():
                     raise Stopping("The daemon is stopping.")
                 if isinstance(entry, Unreadable):

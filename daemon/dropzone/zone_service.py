@@ -14,6 +14,7 @@ from dropzone.executor.parsers import ParserPool
 from dropzone.executor.requests import Note, Requests
 from dropzone.executor.turns import Turns
 from dropzone.gate import Gate, Preparation
+from dropzone.heartbeats import Heartbeats
 from dropzone.index import Indexer
 from dropzone.intake import Intake
 from dropzone.journal_opening import open_journal
@@ -35,6 +36,11 @@ from dropzone.zones import ZoneFolders
 
 _STALE_UPLOAD_SECONDS = 86_400
 _MEGABYTE = 1_000_000
+# A slow line, or a change of the schema over millions of rows; the drivers have their
+# own, shorter limits on what should be quick.
+_SERVICE_SECONDS = 3600.0
+_DISK_SECONDS = 300.0
+_OF_SERVICES = frozenset({"store", "index"})
 
 
 class ZoneService:
@@ -50,7 +56,9 @@ class ZoneService:
         turns: Turns,
         stop: threading.Event,
         broken: Callable[[BaseException], None],
+        hearts: Heartbeats | None = None,
     ) -> None:
+        self._hearts = (hearts or Heartbeats()).below(zone.name)
         self.zone = zone
         self._settings = settings
         self._tracking = tracking
@@ -109,14 +117,15 @@ class ZoneService:
             self._limits(),
             capacity=limits.jobs_in_memory,
             stop=self._stop,
+            hearts=self._hearts,
         )
         self.watcher = self._make_watcher()
         self.tracker = self._make_tracker()
 
     def watch(self) -> None:
         """Begin to claim files and to log finished batches; needs no service."""
-        self.watcher.start()
-        self.tracker.start()
+        self.watcher.start(self._hearts)
+        self.tracker.start(self._hearts)
 
     def connect(self, pool: SessionPool) -> None:
         """Begin to store, index and release."""
@@ -150,6 +159,7 @@ class ZoneService:
             workers=building.processes(self._settings),
             stop=self._stop,
             broken=self._broken,
+            hearts=self._hearts,
         )
         self.pipeline.connect(
             store,
@@ -223,11 +233,13 @@ class ZoneService:
             "parser": lambda: None,
         }
         first = self._settings.retry.first_pause_seconds
+        seconds = _SERVICE_SECONDS if step in _OF_SERVICES else _DISK_SECONDS
         return Gate(
             step,
             self._stop,
             probes,
             first_pause=first,
+            call_seconds=seconds,
             ready=self.folders.check_present,
         )
 

@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
+from dropzone import heartbeats
 from dropzone.embedded import files
 from dropzone.embedded.account import RunAs, choose, give
 from dropzone.embedded.process import (
@@ -197,7 +198,7 @@ class PostgresServer:
         )
         try:
             while not initdb.wait(0.05):
-                self._stop_if_asked()
+                self._go_on()
         except BaseException:
             initdb.kill()
             raise
@@ -227,9 +228,11 @@ class PostgresServer:
         while not accepts(str(self._socket)):
             if child.wait(0.02):
                 raise self._unavailable("ended while it was starting", start)
-            self._stop_if_asked()
+            self._go_on()
 
-    def _stop_if_asked(self) -> None:
+    def _go_on(self) -> None:
+        """Tell that the start goes on, unless the program is stopping."""
+        heartbeats.beat()
         if self._stopping.is_set():
             raise Stopping("The start of Postgres was given up: we are stopping.")
 

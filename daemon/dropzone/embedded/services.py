@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from dropzone import log
+from dropzone import heartbeats, log
 from dropzone.embedded import files, record
 from dropzone.embedded.postgres import PostgresServer
 from dropzone.embedded.process import FAST_SECONDS, Child, Identity
@@ -92,6 +92,7 @@ class EmbeddedServices:
             for _ in range(int(_ATTACH_SECONDS / 0.05)):
                 if self._take_over() or self._attach():
                     return self.addresses
+                heartbeats.beat()
                 if self._stopping.wait(0.05):
                     raise Stopping("The start was given up: we are stopping.")
         raise self._owner_is_stuck()

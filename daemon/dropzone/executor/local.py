@@ -1,15 +1,17 @@
 """Runs the index step on this machine: parser processes, and one grouping committer."""
 
+import math
 import queue
 import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from dropzone import log, threads
+from dropzone import heartbeats, log, threads
 from dropzone.documents import DocumentWrite
 from dropzone.errors import Stopping
 from dropzone.executor.requests import Requests
 from dropzone.gate import Gate
+from dropzone.heartbeats import Heartbeats
 from dropzone.models import IndexOutcome, IndexRequest
 
 # What one transaction may hold: documents, and chunks of all of them.
@@ -39,8 +41,10 @@ class LocalExecutor:
         workers: int,
         stop: threading.Event,
         broken: Callable[[BaseException], None],
+        hearts: Heartbeats | None = None,
     ) -> None:
         self._indexer = indexer
+        self._hearts = hearts or Heartbeats()
         self._gate = gate
         self._deliver = deliver
         self._stop = stop
@@ -84,7 +88,8 @@ class LocalExecutor:
 
     def _guard(self, work: Callable[[], None]) -> None:
         try:
-            work()
+            with self._hearts.loop(threading.current_thread().name):
+                work()
         except Stopping:
             return
         except Exception as error:  # noqa: BLE001 told to the daemon, which ends
@@ -107,10 +112,15 @@ class LocalExecutor:
             self._writes.put(write)
 
     def _commit(self) -> None:
-        while (first := self._writes.get()) is not None and not self._stop.is_set():
+        while (first := self._next_write()) is not None and not self._stop.is_set():
             group = self._grouped(first)
             outcomes = self._gate.call(lambda group=group: self._indexer.commit(group))  # type: ignore[misc]
             self._finish(outcomes)
+
+    def _next_write(self) -> DocumentWrite | None:
+        # Who waits for work does not hang, however long there is none.
+        with heartbeats.within(math.inf):
+            return self._writes.get()
 
     def _finish(self, outcomes: Sequence[IndexOutcome]) -> None:
         self._deliver(outcomes)

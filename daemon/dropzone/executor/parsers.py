@@ -8,6 +8,7 @@ import os
 import threading
 import time
 
+from dropzone import heartbeats
 from dropzone.errors import Stopping
 from dropzone.executor.frames import Parsed, ParseTask
 from dropzone.executor.process import ParserProcess
@@ -120,6 +121,7 @@ class ParserPool:
                     self._free -= 1
                     break
                 self._changed.wait(_LOOK_AT_STOP_SECONDS)
+                heartbeats.beat()
         return self._start()
 
     def _pop_idle(self) -> ParserProcess | None:

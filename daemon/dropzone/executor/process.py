@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from dropzone import heartbeats
 from dropzone.errors import (
     DocumentRejected,
     ParserDied,
@@ -201,6 +202,7 @@ class ParserProcess:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError
+            heartbeats.beat()
             if waiter.poll(1000 * min(left, _LOOK_AT_STOP_SECONDS)):
                 part = self._socket.recv(min(count, _READ_BYTES))
                 if not part:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from dropzone import heartbeats
 from dropzone.errors import DropzoneError
 from dropzone.executor.turns import Turns
 from dropzone.gate import Gate
@@ -91,6 +92,7 @@ class Requests:
 
         """
         while not self._stop.is_set():
+            heartbeats.beat()
             if (suspect := self._next_suspect()) is not None:
                 return self._begin_alone(suspect, warm)
             request, notes = self._next_noted()

@@ -2,6 +2,7 @@
 
 import threading
 
+from dropzone import heartbeats
 from dropzone.errors import Stopping
 
 _LOOK_AT_STOP_SECONDS = 0.25
@@ -31,6 +32,7 @@ class Turns:
                     if self._stop.is_set():
                         raise Stopping("The daemon is stopping.")
                     self._changed.wait(_LOOK_AT_STOP_SECONDS)
+                    heartbeats.beat()
             finally:
                 self._asking -= alone
             self._inside += 1

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 from urllib.parse import quote
 
+from dropzone import heartbeats
+
 PART_SIZE = 16 << 20
 _MOST_PARTS = 10_000
 _BLOCK = 1 << 20
@@ -81,6 +83,7 @@ def digest(file: BinaryIO) -> FileDigest:
     size = 0
     file.seek(0)
     while block := file.read(_BLOCK):
+        heartbeats.beat()
         if size and size % part_size == 0:
             whole = part.copy() if whole is part else whole
             parts.append(part.digest())

@@ -3,10 +3,10 @@
 import hashlib
 import threading
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, BinaryIO, TypeAlias
 
-from dropzone import log
+from dropzone import heartbeats, log
 from dropzone.errors import ServiceUnavailable, SourceChanged, Stopping
 from dropzone.sessions import s3_errors
 from dropzone.sessions.objects import (
@@ -24,6 +24,10 @@ from dropzone.sessions.settings import S3Settings
 from dropzone.sessions.sources import Content
 
 Metadata: TypeAlias = Mapping[str, str | bytes]
+
+
+# How often a thread that waits for parts tells that it goes on.
+_LOOK_SECONDS = 5.0
 
 
 class S3Uploads:
@@ -148,7 +152,7 @@ class S3Uploads:
                 for number in upload.numbers
             ]
             try:
-                tags = [future.result() for future in futures]
+                tags = [_awaited(future) for future in futures]
             except BaseException:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
@@ -184,3 +188,10 @@ class S3Uploads:
             hint="Nothing is released; it is stored again. If this stays, look at "
             "what stands between this machine and S3.",
         )
+
+
+def _awaited(part: Future[str]) -> str:
+    """Return what a part's thread returns; the driver limits how long that takes."""
+    while not wait([part], _LOOK_SECONDS).done:
+        heartbeats.beat()
+    return part.result()
