@@ -22,14 +22,16 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install \
 run: $(VENV)/.installed
 	@exec $(BIN)/dropzone run
 
-# What a few tests use of the system; without it those are skipped and say so.
-DEBIAN := faketime
+# What a few tests use of the system; without it those are skipped and say so. Of no
+# package the server is started: that is what the run level is for.
+DEBIAN := faketime mmdebstrap systemd-container buildah podman runc catatonit prometheus
 
 test: $(VENV)/.installed-dev
 	@dpkg --status $(DEBIAN) >/dev/null 2>&1 || { test "$$(id -u)" = 0 \
-		&& apt-get install --quiet=2 --yes $(DEBIAN) >/dev/null 2>&1; } \
+		&& RUNLEVEL=1 apt-get install --quiet=2 --yes --no-install-recommends $(DEBIAN) \
+		>/dev/null 2>&1; } \
 		|| echo "Not installed, so some tests are skipped: apt-get install $(DEBIAN)"
-	@$(BIN)/python -m pytest -n 3
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
