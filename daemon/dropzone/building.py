@@ -1,11 +1,13 @@
 """How parts follow from the settings, wherever they are built: daemon or command."""
 
 import os
+from typing import Any
 
 from dropzone.documents import Documents
 from dropzone.embed import make_embedder
 from dropzone.index import IndexRules
 from dropzone.sessions import SessionPool
+from dropzone.sessions.settings import mlflow_settings
 from dropzone.settings import Settings, Zone
 
 
@@ -46,3 +48,18 @@ def run_params(zone: Zone, settings: Settings) -> dict[str, str]:
 def processes(settings: Settings) -> int:
     """Return how many parser processes to run: as set, or half of the cores."""
     return settings.executor.processes or max(2, (os.cpu_count() or 2) // 2)
+
+
+def for_tracking(settings: Settings) -> dict[str, Any]:
+    """Return what the process that logs runs needs, as JSON takes it."""
+    mlflow = mlflow_settings(settings)
+    login = mlflow.login.items()
+    return {
+        "directory": str(mlflow.directory),
+        "tracking_uri": mlflow.tracking_uri,
+        "artifact_root": mlflow.artifact_root,
+        "experiment_name": mlflow.experiment_name,
+        "timeout": mlflow.timeout,
+        "login": {name: secret.get_secret_value() for name, secret in login},
+        "files": {name: str(path) for name, path in mlflow.files.items()},
+    }

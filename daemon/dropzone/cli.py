@@ -82,15 +82,29 @@ def run(
     Ends at Ctrl-C or SIGTERM with 0; what is under way goes on at the next
     start. With --once the exit code is 1 when a file failed.
     """
-    from dropzone import config as configuration
     from dropzone import log
     from dropzone.commands import greeting
+    from dropzone.config_source import ConfigSource
     from dropzone.daemon import Daemon
 
-    settings = configuration.load(config).settings
+    source = ConfigSource(config)
+    settings = source.last.settings
     log.configure(settings.log.level, settings.log.format)
     told = greeting.printer(settings) if sys.stdout.isatty() else None
-    raise typer.Exit(Daemon(settings).run(once=once, ready=told))
+    raise typer.Exit(Daemon(source).run(once=once, ready=told))
+
+
+@app.command(cls=Command)
+def reload(*, config: Config = None, as_json: Json = False) -> None:
+    """Let the running daemon read its configuration again; tell what changed.
+
+    An edited file is read by itself a second later; SIGHUP does the same. What
+    needs a restart keeps its old value. The exit code is 1 when no daemon runs
+    or it keeps all old settings because something is wrong.
+    """
+    from dropzone.commands import reloader
+
+    raise typer.Exit(reloader.reload(config, as_json=as_json))
 
 
 @app.command(cls=Command)

@@ -118,6 +118,11 @@ def flatten(settings: BaseModel, prefix: str = "") -> Iterator[tuple[str, str]]:
         yield from _flat(f"{prefix}{name}", getattr(settings, name))
 
 
+def shown(value: object) -> str:
+    """Return the value of a setting for people, secrets as stars."""
+    return ", ".join(text for _, text in _flat("", value))
+
+
 def _flat(key: str, value: object) -> Iterator[tuple[str, str]]:
     if isinstance(value, BaseModel):
         yield from flatten(value, f"{key}.")

@@ -1,29 +1,28 @@
 """The composition root: builds everything, starts it in order, stops it in order."""
 
-import contextlib
 import json
 import math
 import os
 import queue
 import resource
-import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from dropzone import __version__, building, heartbeats, log
+from dropzone import __version__, building, heartbeats, log, reloading
+from dropzone.config_source import ConfigSource
 from dropzone.errors import DropzoneError, ServiceUnavailable, Stopping, ZoneHeld
 from dropzone.executor.parsers import ParserPool
 from dropzone.executor.turns import Turns
 from dropzone.heartbeats import Heartbeats
 from dropzone.models import UNDER_WAY, Outcome
+from dropzone.reloading import Reload
 from dropzone.services import Services, without_own_addresses
 from dropzone.sessions import SessionPool
-from dropzone.sessions.settings import MlflowSettings, mlflow_settings
-from dropzone.settings import Settings
+from dropzone.settings import Settings, Zone
+from dropzone.signals import Signals
 from dropzone.track_process import TrackProcess
 from dropzone.web.server import WebServer
 from dropzone.zone_service import ZoneService
@@ -44,9 +43,16 @@ _TRACK_SECONDS = 60.0
 class Daemon:
     """All zones of one configuration. ``run`` returns the exit code."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = without_own_addresses(settings)
+    def __init__(self, source: ConfigSource) -> None:
+        """Take ``source``, read already, which is read again to reload."""
+        self._source = source
+        self._settings = without_own_addresses(source.last.settings)
+        #: How the last reload went; None before the first.
+        self.last_reload: Reload | None = None
+        self._on_reload: list[Callable[[Settings], None]] = []
+        self._reload_wanted = threading.Event()
         self._stop = threading.Event()
+        self._signals = Signals(self._stop, self._reload_wanted)
         self._errors: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
         self._log = log.get("daemon")
         self._started = time.time()
@@ -60,24 +66,18 @@ class Daemon:
             stop=self._stop,
         )
         self._tracking = TrackProcess(
-            _for_tracking(mlflow_settings(self._settings)),
+            building.for_tracking(self._settings),
             timeout=_TRACK_SECONDS + mlflow.timeout_seconds,
             stop=self._stop,
         )
-        turns = Turns(self._stop)
+        self._turns = Turns(self._stop)
         self._zones = [
-            ZoneService(
-                zone,
-                self._settings,
-                tracking=self._tracking,
-                parsers=self._parsers,
-                turns=turns,
-                stop=self._stop,
-                broken=self._errors.put,
-                hearts=self.hearts,
-            )
-            for zone in self._settings.zones
+            self._zone_service(zone, self._settings) for zone in self._settings.zones
         ]
+        self._opened: list[ZoneService] = []
+        #: Guards who connects a zone that is added when the services become ready.
+        self._joining = threading.Lock()
+        self._pool: SessionPool | None = None
         self._services = Services(
             self._settings, self._stop, self._connect, self._errors.put, self.hearts
         )
@@ -99,14 +99,13 @@ class Daemon:
         # process stays open to debuggers: its own user can read the secrets anyway.
         _, most = resource.getrlimit(resource.RLIMIT_CORE)
         resource.setrlimit(resource.RLIMIT_CORE, (0, most))
-        opened: list[ZoneService] = []
-        with self._signals():
+        with self._signals.handled():
             try:
                 if not once:
                     self._web.start()
                 for zone in self._zones:
                     self._open(zone, once=once)
-                    opened.append(zone)
+                    self._opened.append(zone)
                 failed_before = self._failed()
                 for zone in self._zones:
                     zone.watch()
@@ -121,8 +120,109 @@ class Daemon:
             except Stopping:
                 code = 0
             finally:
-                self._shut_down(opened)
+                self._shut_down(self._opened)
         return code
+
+    def on_reload(self, update: Callable[[Settings], None]) -> None:
+        """Have ``update`` called when settings changed; see dropzone.reloading."""
+        self._on_reload.append(update)
+
+    def reload(self) -> Reload:
+        """Read the configuration again and put in force what can change now.
+
+        Called in the main thread, while serving. When anything is wrong, everything
+        stays as it is; the outcome, which is returned, says what.
+        """
+        began = time.monotonic()
+        try:
+            plan = self._plan()
+            added = self._open_added(plan)
+        except DropzoneError as error:
+            outcome = Reload.failed(began, error)
+        else:
+            self._put_in_force(plan)
+            for zone in added:
+                self._join_in(zone)
+            outcome = Reload.of(began, plan)
+        self.last_reload = outcome
+        outcome.tell(self._log)
+        self._report(running=True)
+        return outcome
+
+    def _plan(self) -> reloading.Plan:
+        before = self._source.last
+        loaded = self._source.read()
+        new = without_own_addresses(loaded.settings)
+        in_files = {
+            key
+            for key, origin in loaded.origins.items()
+            if origin.startswith("secret file") and origin == before.origins.get(key)
+        }
+        return reloading.plan(self._settings, new, in_files)
+
+    def _put_in_force(self, plan: reloading.Plan) -> None:
+        before, self._settings = self._settings, plan.settings
+        if before == plan.settings:
+            return
+        if before.log != plan.settings.log:
+            log.configure(plan.settings.log.level, plan.settings.log.format)
+        extract = plan.settings.extract
+        self._parsers.update(
+            memory_mb=extract.memory_mb, timeout_seconds=extract.timeout_seconds
+        )
+        zones = {zone.name: zone for zone in plan.settings.zones}
+        for service in self._zones:
+            service.update(zones[service.zone.name], plan.settings)
+        if self._pool is not None:
+            self._pool.update(plan.settings)
+        for update in self._on_reload:
+            update(plan.settings)
+
+    def _open_added(self, plan: reloading.Plan) -> list[ZoneService]:
+        """Open new zones, all or none."""
+        opened: list[ZoneService] = []
+        try:
+            for zone in plan.added:
+                service = self._zone_service(zone, plan.settings)
+                service.open()
+                opened.append(service)
+        except BaseException:
+            for service in opened:
+                service.close()
+            raise
+        return opened
+
+    def _join_in(self, zone: ZoneService) -> None:
+        self._opened.append(zone)
+        with self._joining:
+            self._zones = [*self._zones, zone]
+            pool = self._pool
+        zone.watch()
+        if pool is not None:
+            # It may have to wait for a service, which nobody else should wait for.
+            threading.Thread(
+                target=self._connect_one, args=(zone, pool), name="join", daemon=True
+            ).start()
+
+    def _connect_one(self, zone: ZoneService, pool: SessionPool) -> None:
+        try:
+            zone.connect(pool)
+        except Stopping:
+            return
+        except Exception as error:  # noqa: BLE001 told to the main loop, which ends
+            self._errors.put(error)
+
+    def _zone_service(self, zone: Zone, settings: Settings) -> ZoneService:
+        return ZoneService(
+            zone,
+            settings,
+            tracking=self._tracking,
+            parsers=self._parsers,
+            turns=self._turns,
+            stop=self._stop,
+            broken=self._errors.put,
+            hearts=self.hearts,
+        )
 
     def _open(self, zone: ZoneService, *, once: bool) -> None:
         """Open a zone; wait while its disk is full, or (a setting) another holds it.
@@ -141,7 +241,10 @@ class Daemon:
                 raise Stopping("The daemon is stopping.")
 
     def _connect(self, pool: SessionPool) -> None:
-        for zone in self._zones:
+        with self._joining:
+            self._pool = pool
+            zones = self._zones
+        for zone in zones:
             zone.connect(pool)
 
     def _make_app(self) -> "ASGIApp":
@@ -169,11 +272,22 @@ class Daemon:
                 return 1
             self._tick()
             if time.monotonic() - reported >= _REPORT_SECONDS:
+                self._look_at_settings()
                 self._report(running=True)
                 reported = time.monotonic()
+            if self._reload_wanted.is_set():
+                self._reload_wanted.clear()
+                if self._signals.is_hung_up():
+                    break
+                self.reload()
             if once and (code := self._once()) is not None:
                 return code
         return 0
+
+    def _look_at_settings(self) -> None:
+        self._signals.look()
+        if self._source.is_edited():
+            self._reload_wanted.set()
 
     def _tick(self) -> None:
         if self._services.pool is None:
@@ -244,29 +358,9 @@ class Daemon:
                 "started_at": self._started,
                 "isolation": self._parsers.isolation,
                 "web": self._web.report(),
+                "reload": self.last_reload and self.last_reload.told(),
             }
             zone.folders.write_report("daemon.json", json.dumps(report).encode())
-
-    @contextlib.contextmanager
-    def _signals(self) -> Any:
-        def handle(number: int, _frame: FrameType | None) -> None:
-            if self._stop.is_set():
-                # The second one: everything on disk is safe as it is.
-                os._exit(128 + number)
-            self._stop.set()
-
-        # A writer that opens a file while we probe it with a lease raises SIGIO.
-        handlers: dict[int, Any] = {signal.SIGIO: signal.SIG_IGN}
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            # What nohup or a shell's "&" made us ignore stays ignored.
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                handlers[number] = handle
-        before = {which: signal.signal(which, to) for which, to in handlers.items()}
-        try:
-            yield
-        finally:
-            for which, to in before.items():
-                signal.signal(which, to)
 
 
 def _held_up(zone: ZoneService, until: float) -> str:
@@ -282,20 +376,6 @@ def _held_up(zone: ZoneService, until: float) -> str:
             raise
         return f"{error.message} {error.hint}"
     return ""
-
-
-def _for_tracking(settings: MlflowSettings) -> dict[str, Any]:
-    """Return what the process that logs runs needs, as JSON takes it."""
-    login = settings.login.items()
-    return {
-        "directory": str(settings.directory),
-        "tracking_uri": settings.tracking_uri,
-        "artifact_root": settings.artifact_root,
-        "experiment_name": settings.experiment_name,
-        "timeout": settings.timeout,
-        "login": {name: secret.get_secret_value() for name, secret in login},
-        "files": {name: str(path) for name, path in settings.files.items()},
-    }
 
 
 def _left(zones: list[ZoneService]) -> dict[str, Any]:

@@ -95,6 +95,11 @@ class Gate:
     def pause(self) -> Pause | None:
         return self._pause
 
+    def update(self, first_pause: float) -> None:
+        """Begin the next pause with so many seconds."""
+        with self._changing:
+            self._first = self._seconds = first_pause
+
     def call(self, work: Callable[[], T]) -> T:
         """Do ``work``; on ServiceUnavailable wait until a probe succeeds, and repeat.
 

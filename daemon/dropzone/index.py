@@ -60,6 +60,10 @@ class Indexer:
         self._fetch = fetch
         self._rules = rules
 
+    def update(self, rules: IndexRules) -> None:
+        """Take new rules, for the files that are begun next."""
+        self._rules = rules
+
     def warm(self) -> None:
         """Have a parser ready.
 
@@ -104,7 +108,8 @@ class Indexer:
             return DocumentWrite(request, "empty")
         if not is_supported(request.doc_type):
             return DocumentWrite(request, "stored_only", notes=(UNSUPPORTED,))
-        if request.size > self._rules.text_bytes:
+        rules = self._rules
+        if request.size > rules.text_bytes:
             return DocumentWrite(request, "stored_only", notes=(OVER_LIMIT,))
         with fsops.opened(self._open(request)) as fd:
             _check_unchanged(request, fd)
@@ -112,10 +117,10 @@ class Indexer:
                 ParseTask(
                     fd,
                     request.doc_type,
-                    self._rules.max_characters,
-                    self._rules.chunk_characters,
-                    self._rules.chunk_overlap,
-                    self._rules.model,
+                    rules.max_characters,
+                    rules.chunk_characters,
+                    rules.chunk_overlap,
+                    rules.model,
                 )
             )
             _check_unchanged(request, fd)

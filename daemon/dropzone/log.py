@@ -10,30 +10,58 @@ import structlog
 # botocore prints session tokens and signatures at DEBUG, so these stay at WARNING
 # whatever our own level is.
 _QUIET = ("boto3", "botocore", "urllib3", "s3transfer", "httpx", "mlflow", "watchdog")
+_LEVELS = {
+    name.lower(): number for name, number in logging.getLevelNamesMapping().items()
+}
+
+
+class _Form:
+    """How lines are written now. Loggers that parts hold follow it when it changes."""
+
+    level = logging.INFO
+    last: tuple[Any, ...] = ()
+
+
+def _drop_lower(_logger: Any, method: str, event: Any) -> Any:
+    if _LEVELS[method] < _Form.level:
+        raise structlog.DropEvent
+    return event
+
+
+def _render(logger: Any, method: str, event: Any) -> Any:
+    for processor in _Form.last:
+        event = processor(logger, method, event)
+    return event
 
 
 def configure(
     level: str = "info", form: str = "auto", out: TextIO | None = None
 ) -> None:
-    """Set up structlog for this process; ``form`` is auto, human or json."""
+    """Set up structlog for this process; ``form`` is auto, human or json.
+
+    May be called again: loggers that were made before then follow too.
+    """
     stream = out or sys.stderr
     human = form == "human" or (form == "auto" and stream.isatty())
-    last: list[Any] = (
-        [structlog.dev.ConsoleRenderer(colors=stream.isatty(), sort_keys=False)]
+    _Form.level = _LEVELS[level]
+    _Form.last = (
+        (structlog.dev.ConsoleRenderer(colors=stream.isatty(), sort_keys=False),)
         if human
-        else [
+        else (
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(ensure_ascii=True),
-        ]
+        )
     )
     structlog.configure(
         processors=[
+            _drop_lower,
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *last,
+            _render,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        # A logger keeps its class for good, so the level is looked at in each line.
+        wrapper_class=structlog.make_filtering_bound_logger("debug"),
         logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )

@@ -120,6 +120,16 @@ class Pipeline:
             ),
         ]
 
+    def update(self, limits: Limits, *, capacity: int, uploads: int) -> None:
+        """Take new limits; what is under way keeps those it began with."""
+        self._limits = limits
+        for inbox in self._inboxes().values():
+            inbox.resize(capacity)
+        self.to_store.large_at_once = max(1, uploads - 1)
+        for stage in self._stages:
+            if stage.name == "store":
+                stage.resize(uploads)
+
     def start(self, rescued: Rescued) -> None:
         if self._executor is not None:
             self._executor.start()

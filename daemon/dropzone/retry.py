@@ -58,6 +58,10 @@ class Retry:
         self._retrying = tenacity.Retrying(sleep=self._pause, **how)
         self._retrying_async = tenacity.AsyncRetrying(sleep=self._pause_async, **how)
 
+    def update(self, seconds: float) -> None:
+        """Repeat calls for so long, from the next one on."""
+        self._seconds = seconds
+
     def call(self, function: Callable[[], T]) -> T:
         """Return what ``function`` returns, repeating it after transient errors.
 

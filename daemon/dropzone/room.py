@@ -60,6 +60,10 @@ class Room:
         self._promised = 0
         self._reckoned = float("-inf")
 
+    def update(self, growth: Growth, floor: int) -> None:
+        """Take new limits, for the files that are looked at next."""
+        self._growth, self._floor = growth, floor
+
     def check(self) -> None:
         """Check that any file may be taken.
 

@@ -60,9 +60,21 @@ class Inbox:
             (self._large if is_large else self._queue).append(job)
         self._changed.notify_all()
 
-    def take(self, most: int, stop: threading.Event) -> list[Job]:
-        """Return one job or more; an empty list when the daemon stops."""
-        while not stop.is_set():
+    def resize(self, capacity: int) -> None:
+        """Hold so many jobs at most from now on; those that are here stay."""
+        with self._changed:
+            self._capacity = capacity
+            self._changed.notify_all()
+
+    def take(
+        self,
+        most: int,
+        stop: threading.Event,
+        *,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> list[Job]:
+        """Return one job or more; none when the daemon stops or it is not wanted."""
+        while not stop.is_set() and wanted():
             heartbeats.beat()
             with self._changed:
                 jobs = self._pop(most)
@@ -147,31 +159,53 @@ class Stage:
         self._stop = stop
         self._most = most
         self._log = log.get(name)
-        self._threads = [
-            threading.Thread(target=self._run, name=f"{name}-{number}", daemon=True)
-            for number in range(workers)
-        ]
+        self._workers = workers
+        self._sizing = threading.Lock()
+        self._threads = [self._thread(number) for number in range(workers)]
         #: Set when a thread met an error that nobody foresaw; the daemon ends on it.
         self.broken: Future[None] = Future()
 
     def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
+        with self._sizing:
+            for thread in self._threads:
+                thread.start()
+
+    def resize(self, workers: int) -> None:
+        """Work with so many threads from now on; one too many ends after its work."""
+        with self._sizing:
+            is_running = any(thread.ident is not None for thread in self._threads)
+            self._workers = workers
+            for number in range(workers):
+                if number == len(self._threads):
+                    self._threads.append(self._thread(number))
+                elif self._threads[number].is_alive() or not is_running:
+                    continue
+                else:
+                    self._threads[number] = self._thread(number)
+                if is_running:
+                    self._threads[number].start()
+        self._inbox.wake()
+
+    def _thread(self, number: int) -> threading.Thread:
+        name = f"{self.name}-{number}"
+        return threading.Thread(
+            target=self._run, args=(number,), name=name, daemon=True
+        )
 
     def join(self, seconds: float) -> bool:
         """Wait for the threads; return False if one is still working."""
         self._inbox.wake()
         return threads.end(self._threads, seconds)
 
-    def _run(self) -> None:
+    def _run(self, number: int) -> None:
         with self._hearts.loop(threading.current_thread().name):
-            self._loop()
+            self._loop(lambda: number < self._workers)
 
-    def _loop(self) -> None:
-        while not self._stop.is_set():
+    def _loop(self, wanted: Callable[[], bool]) -> None:
+        while wanted() and not self._stop.is_set():
             # Several threads share what waits; one alone takes it in groups.
-            share = max(1, len(self._inbox) // len(self._threads))
-            jobs = self._inbox.take(min(self._most, share), self._stop)
+            most = min(self._most, max(1, len(self._inbox) // self._workers))
+            jobs = self._inbox.take(most, self._stop, wanted=wanted)
             if not jobs:
                 continue
             try:

@@ -62,6 +62,7 @@ class ZoneStatus:
     """``pid`` is the daemon's, or None; ``served`` tells whether one ever ran here.
 
     ``paused`` and ``watcher`` are as the running daemon reports them.
+    ``reload`` is how the daemon's last reload went (see Reload in dropzone.reloading).
     ``waiting_in_input`` is counted, up to ``MOST_WAITING``, only while none runs.
     """
 
@@ -74,6 +75,7 @@ class ZoneStatus:
     watcher: dict[str, Any]
     waiting_in_input: int | None
     history: History
+    reload: dict[str, Any] | None = None
 
     @property
     def fine(self) -> bool:
@@ -143,6 +145,7 @@ def _of(zone: Zone, *, history: bool) -> ZoneStatus:
         watcher=live.get("watcher", {}),
         waiting_in_input=_waiting(zone) if pid is None else None,
         history=_history(journal) if history and journal.exists() else History(),
+        reload=live.get("reload"),
     )
 
 

@@ -40,6 +40,10 @@ class Batches:
         #: Receipts that name the open batch while their jobs do not: it stays open.
         self.unsettled = 0
 
+    def update(self, *, seconds: float, files: int) -> None:
+        """Take new limits; they hold for the open batch too."""
+        self._seconds, self._most = seconds, files
+
     def current(self) -> str:
         """Return the id of the batch that jobs ending now belong to."""
         if self._id is None:

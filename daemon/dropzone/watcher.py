@@ -63,6 +63,7 @@ class _Hints:
     files: dict[bytes, bool] = field(default_factory=dict)
     folders: set[bytes] = field(default_factory=set)
     scan: bool = True
+    rules: tuple[Rules, Timing] | None = None
 
 
 class Watcher:
@@ -121,6 +122,13 @@ class Watcher:
         ended = threads.end([self._thread], seconds)
         self._events.stop()
         return ended
+
+    def update(self, rules: Rules, timing: Timing) -> None:
+        """Take new rules and times (but for ``events``); begins with a scan."""
+        with self._hints.lock:
+            self._hints.rules = rules, timing
+            self._hints.scan = True
+        self._wake.set()
 
     def report(self) -> dict[str, object]:
         """Return how the watcher is doing, for ``status``."""
@@ -197,6 +205,10 @@ class Watcher:
             files, self._hints.files = self._hints.files, {}
             folders, self._hints.folders = self._hints.folders, set()
             scan, self._hints.scan = self._hints.scan, False
+            rules, self._hints.rules = self._hints.rules, None
+        if rules is not None:
+            self._rules, self._timing = rules
+            self._filter = NameFilter(self._rules.ignore)
         if scan or time.monotonic() >= self._next_scan or self._is_blind():
             self._scan()
             self._follow(files, only_arrived=True)

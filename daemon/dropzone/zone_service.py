@@ -67,6 +67,9 @@ class ZoneService:
         self._stop = stop
         self._broken = broken
         self._pool: SessionPool | None = None
+        self._indexer: Indexer | None = None
+        #: New settings may come while the parts that need the services are made.
+        self._updating = threading.Lock()
         self._rescued = Rescued()
         self.folders = ZoneFolders(zone.path)
 
@@ -93,6 +96,8 @@ class ZoneService:
 
     def _prepare(self) -> None:
         mlflow, limits = self._settings.mlflow, self._settings.limits
+        directory = self._settings.services_directory
+        self._holds_services = _same_disk(directory, self.zone.path)
         self._batches = Batches(
             self.journal, seconds=mlflow.batch_seconds, files=mlflow.batch_files
         )
@@ -130,6 +135,12 @@ class ZoneService:
     def connect(self, pool: SessionPool) -> None:
         """Begin to store, index and release."""
         self._pool = pool
+        with self._updating:
+            self._connect(pool)
+        self.pipeline.resume(self._rescued.resume)
+        self.pipeline.start(self._rescued)
+
+    def _connect(self, pool: SessionPool) -> None:
         aws, executor = self._settings.aws, self._settings.executor
         documents = building.documents(pool, self._settings)
 
@@ -143,7 +154,7 @@ class ZoneService:
             KeyRule(aws.key_template, aws.prefix),
             Preparation(prepare_bucket),
         )
-        indexer = Indexer(
+        indexer = self._indexer = Indexer(
             self._parsers,
             documents,
             pool.s3.get,
@@ -167,8 +178,28 @@ class ZoneService:
             lambda job: documents.record_failures([job]),
             uploads=executor.uploads,
         )
-        self.pipeline.resume(self._rescued.resume)
-        self.pipeline.start(self._rescued)
+
+    def update(self, zone: Zone, settings: Settings) -> None:
+        """Take what changed among the settings that can change while running."""
+        before = (self.zone, self._room_rules())
+        with self._updating:
+            self.zone, self._settings = zone, settings
+            limits, mlflow = settings.limits, settings.mlflow
+            self.pipeline.update(
+                self._limits(),
+                capacity=limits.jobs_in_memory,
+                uploads=settings.executor.uploads,
+            )
+            self._batches.update(seconds=mlflow.batch_seconds, files=mlflow.batch_files)
+            for gate in self.gates:
+                gate.update(settings.retry.first_pause_seconds)
+            if self._indexer is not None:
+                self._indexer.update(building.index_rules(settings))
+        rules = self._room_rules()
+        self._room.update(*rules)
+        # A scan of a large folder is not for nothing.
+        if (zone, rules) != before:
+            self.watcher.update(*self._watch_rules())
 
     def join(self, until: float) -> list[str]:
         """Wait for all threads until the monotonic time; name those that go on."""
@@ -261,36 +292,42 @@ class ZoneService:
 
     def _make_watcher(self) -> Watcher:
         zone = self.zone
+        rules, timing = self._watch_rules()
+        self._room = Room(self.folders.disk_status, self.journal, *self._room_rules())
         intake = Intake(
             zone.name,
             self.folders,
             self.journal,
             self.pipeline.to_store,
-            self._room(),
+            self._room,
         )
         return Watcher(
             self.folders,
             self.journal,
             intake,
             self._claim_gate,
-            rules=Rules(
-                zone.quiet_seconds, zone.quiet_seconds_without_lease, zone.ignore
-            ),
-            timing=Timing(zone.events, zone.scan_seconds, zone.poll_seconds),
+            rules=rules,
+            timing=timing,
             stop=self._stop,
             broken=self._broken,
         )
 
-    def _room(self) -> Room:
+    def _watch_rules(self) -> tuple[Rules, Timing]:
+        zone = self.zone
+        return (
+            Rules(zone.quiet_seconds, zone.quiet_seconds_without_lease, zone.ignore),
+            Timing(zone.events, zone.scan_seconds, zone.poll_seconds),
+        )
+
+    def _room_rules(self) -> tuple[Growth, int]:
         limits = self._settings.limits
-        inside = _same_disk(self._settings.services_directory, self.zone.path)
+        inside = self._holds_services
         growth = Growth(
             copied=inside and self._settings.embeds_s3,
             indexed=inside and self._settings.embeds_postgres,
             text_bytes=int(limits.text_megabytes * _MEGABYTE),
         )
-        floor = int(limits.free_megabytes * _MEGABYTE)
-        return Room(self.folders.disk_status, self.journal, growth, floor)
+        return growth, int(limits.free_megabytes * _MEGABYTE)
 
     def _make_tracker(self) -> Tracker:
         mlflow = self._settings.mlflow

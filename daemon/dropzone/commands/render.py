@@ -78,9 +78,27 @@ def _zone(zone: ZoneStatus) -> Iterator[RenderableType]:
         if pause["what_to_do"]:
             yield Text(f"  {shown(pause['what_to_do'])}")
     yield from _without_events(zone.watcher)
+    yield from reloaded(zone.reload)
     if zone.served:
         yield from _history(zone.history)
     yield Text()
+
+
+def reloaded(outcome: Mapping[str, Any] | None) -> Iterator[RenderableType]:
+    """Show how the daemon's last reload went."""
+    if outcome is None:
+        return
+    when = span_since(outcome["at"])
+    if outcome["ok"]:
+        yield Text(f"Configuration read again {when} ago")
+    else:
+        yield Text.assemble(
+            ("Configuration not read again", "bold yellow"),
+            f", {when} ago; the old one is in force: ",
+            "; ".join(shown(line) for line in outcome["problem"].splitlines()),
+        )
+    for setting in outcome["needs_restart"]:
+        yield Text(f"  Needs a restart: {shown(setting)}", style="yellow")
 
 
 def span_since(moment: float) -> str:

@@ -41,8 +41,8 @@ class ParserPool:
         stop: threading.Event,
         idle_seconds: float = _IDLE_SECONDS,
     ) -> None:
-        self._memory_mb = memory_mb
-        self._timeout = timeout_seconds
+        #: Megabytes and seconds of a process; those of other limits are not kept.
+        self._limits = (memory_mb, timeout_seconds)
         self._stop = stop
         self._idle_seconds = idle_seconds
         self._changed = threading.Condition()
@@ -60,6 +60,16 @@ class ParserPool:
         """How the parsers are confined, once one has started; see extract.sandbox."""
         return self._isolation
 
+    def update(self, *, memory_mb: int, timeout_seconds: float) -> None:
+        """Take new limits; files that are being read keep those they began with."""
+        with self._changed:
+            self._limits = (memory_mb, timeout_seconds)
+            doomed = [process for _, process in self._idle]
+            self._idle.clear()
+        for process in doomed:
+            process.end()
+            self._release_slot()
+
     def parse(self, task: ParseTask) -> Parsed:
         """Parse one file, waiting for a free process first.
 
@@ -73,7 +83,8 @@ class ParserPool:
 
         """
         size = os.fstat(task.fd).st_size
-        seconds = min(self._timeout, _LEAST_SECONDS + _SECONDS_PER_BYTE * size)
+        _, most = self._limits
+        seconds = min(most, _LEAST_SECONDS + _SECONDS_PER_BYTE * size)
         process = self._take()
         try:
             return process.parse(task, seconds, self._is_stopping)
@@ -136,7 +147,7 @@ class ParserPool:
 
     def _start(self) -> ParserProcess:
         try:
-            process = ParserProcess(self._memory_mb, self._timeout)
+            process = ParserProcess(*self._limits)
         except BaseException:
             self._release_slot()
             raise
@@ -155,6 +166,7 @@ class ParserPool:
             keep = (
                 process.alive
                 and process.files < _FILES_PER_PROCESS
+                and process.limits == self._limits
                 and not self._is_stopping()
             )
             if keep:

@@ -58,6 +58,7 @@ class ParserProcess:
 
     def __init__(self, memory_mb: int, timeout_seconds: float) -> None:
         self.files = 0
+        self.limits = (memory_mb, timeout_seconds)
         self.alive = True
         self._ending = threading.Lock()
         self._last_words = ""

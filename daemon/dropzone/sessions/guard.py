@@ -50,6 +50,17 @@ class Guard:
         self._tallies: dict[str, Tally] = {}
         self.health = Health()
 
+    def update(self, *, limit: int, patience: float) -> None:
+        """Take a new patience, and a higher limit; a lower one is not taken.
+
+        Called by one thread.
+        """
+        self._patience = patience
+        if self._places is not None and self._limit is not None:
+            for _ in range(limit - self._limit):
+                self._places.release()
+            self._limit = max(limit, self._limit)
+
     def operation(self, name: str) -> "Operation":
         """Return the context of one operation; its errors must be ours by then.
 

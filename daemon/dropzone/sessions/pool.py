@@ -3,11 +3,13 @@
 import contextlib
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from dropzone.errors import ConfigurationError
+from dropzone.retry import RetryPolicy
 from dropzone.sessions.health import Health
 from dropzone.sessions.settings import (
     BedrockSettings,
@@ -149,6 +151,21 @@ class SessionPool:
         )
         pool._missing = missing
         return pool
+
+    def update(self, settings: Settings) -> None:
+        """Take ``retry.call_seconds`` and ``executor.uploads``; the rest stays."""
+        retry = RetryPolicy(seconds=settings.retry.call_seconds)
+        with self._locks["s3"]:
+            if self._s3 is not None:
+                uploads = settings.executor.uploads
+                self._s3 = replace(self._s3, retry=retry, concurrency=uploads)
+                if "s3" in self._open:
+                    self.s3.update(self._s3)
+        with self._locks["postgres"]:
+            if self._postgres is not None:
+                self._postgres = replace(self._postgres, retry=retry)
+                if "postgres" in self._open:
+                    self.postgres.retry.update(retry.seconds)
 
     @property
     def s3(self) -> "S3Session":

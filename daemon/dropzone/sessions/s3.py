@@ -40,6 +40,10 @@ class S3Session:
         self._calls = S3Calls(settings, stop=stop)
         self._uploads = S3Uploads(settings, self._calls, stop or threading.Event())
 
+    def update(self, settings: S3Settings) -> None:
+        """Take the ``concurrency`` and ``retry`` of other settings; the rest stays."""
+        self._calls.update(settings)
+
     @property
     def client(self) -> Any:
         """The driver's own client, for what this class does not offer.

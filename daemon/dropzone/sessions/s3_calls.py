@@ -26,6 +26,7 @@ _PROBE_SECONDS = 3
 # Making a client takes a tenth of a second: not for each call with keys that stay bad.
 _RENEWAL_SECONDS = 5.0
 # Listing it costs nothing, however much the bucket holds.
+_MOST_CONNECTIONS = 328
 _NOWHERE = ".dropzone-probe/"
 
 
@@ -49,6 +50,13 @@ class S3Calls:
             stop=stop,
         )
         self._connect()
+
+    def update(self, settings: S3Settings) -> None:
+        """Take the ``concurrency`` and ``retry`` of other settings."""
+        self._retry.update(settings.retry.seconds)
+        self._guard.update(
+            limit=_calls_at_once(settings), patience=settings.retry.seconds
+        )
 
     @property
     def address(self) -> str:
@@ -177,7 +185,8 @@ def _config(
     return Config(
         signature_version="s3v4",
         s3={"addressing_style": "path" if custom else "auto"},
-        max_pool_connections=_calls_at_once(settings),
+        # Those that are kept; how many threads call may grow while they do.
+        max_pool_connections=max(_calls_at_once(settings), _MOST_CONNECTIONS),
         retries={"mode": "standard", "total_max_attempts": 1},
         connect_timeout=connect_timeout,
         read_timeout=read_timeout,
