@@ -34,6 +34,8 @@ _TICK_SECONDS = 0.2
 _REPORT_SECONDS = 1.0
 # How soon a zone is taken over whose daemon died, or whose disk has room again.
 _HELD_SECONDS = 0.5
+# Rescuing what a large zone holds may honestly take so long.
+_OPEN_SECONDS = 3600.0
 # `run --once` gives up on a service that has been away for this long.
 _ONCE_PATIENCE_SECONDS = 60.0
 # Longer than one run takes, the import of MLflow included.
@@ -184,7 +186,8 @@ class Daemon:
         try:
             for zone in plan.added:
                 service = self._zone_service(zone, plan.settings)
-                service.open()
+                with self.hearts.within("main", _OPEN_SECONDS):
+                    service.open()
                 opened.append(service)
         except BaseException:
             for service in opened:
