@@ -17,6 +17,7 @@ from dropzone.errors import DropzoneError, ServiceUnavailable, Stopping, ZoneHel
 from dropzone.executor.parsers import ParserPool
 from dropzone.executor.turns import Turns
 from dropzone.heartbeats import Heartbeats
+from dropzone.measures import Measures
 from dropzone.models import UNDER_WAY, Outcome
 from dropzone.reloading import Reload
 from dropzone.services import Services, without_own_addresses
@@ -60,6 +61,8 @@ class Daemon:
         self._started = time.time()
         #: Every loop of the daemon, its main loop included; who is overdue hangs.
         self.hearts = Heartbeats()
+        #: What is counted since the start, for metrics and traces.
+        self.measures = Measures()
         extract, mlflow = self._settings.extract, self._settings.mlflow
         self._parsers = ParserPool(
             building.processes(self._settings),
@@ -147,6 +150,7 @@ class Daemon:
                 self._join_in(zone)
             outcome = Reload.of(began, plan)
         self.last_reload = outcome
+        self.measures.reloaded(succeeded=outcome.ok)
         outcome.tell(self._log)
         self._report(running=True)
         return outcome
@@ -225,6 +229,7 @@ class Daemon:
             stop=self._stop,
             broken=self._errors.put,
             hearts=self.hearts,
+            measures=self.measures,
         )
 
     def _open(self, zone: ZoneService, *, once: bool) -> None:
@@ -254,7 +259,7 @@ class Daemon:
         from dropzone.web import app, health
 
         sources = app.Sources(
-            stale=dict[str, float],
+            stale=self.hearts.stale,
             not_ready=lambda: health.not_ready(self._settings),
         )
         return app.make(self._settings.web, sources)

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Self, TypeVar
@@ -89,7 +90,13 @@ class Gate:
         self._changed = changed
         self._changing = threading.Lock()
         self._pause: Pause | None = None
+        #: How often work for a service paused the step.
+        self.pauses: Counter[str] = Counter()
         self._log = log.get("gate").bind(step=step)
+
+    @property
+    def step(self) -> str:
+        return self._step
 
     @property
     def pause(self) -> Pause | None:
@@ -175,6 +182,7 @@ class Gate:
             again = known is not None and known.service == error.service
             self._set(replace(pause, since=known.since) if known and again else pause)
         if not again:
+            self.pauses[error.service] += 1
             self._log.warning(
                 "paused", service=error.service, reason=error.message, hint=error.hint
             )

@@ -6,15 +6,18 @@ the object and its description, never the zone.
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
 from dropzone import fsops
 from dropzone.documents import Documents, DocumentWrite
 from dropzone.errors import WRITTEN_TO, ServiceUnavailable, SourceChanged
+from dropzone.executor.frames import PARTS
 from dropzone.executor.parsers import ParserPool, ParseTask
 from dropzone.extract import is_supported
+from dropzone.measures import Measures, ZoneMeasures
 from dropzone.models import IndexOutcome, IndexRequest
 from dropzone.text import display
 
@@ -47,12 +50,14 @@ class Indexer:
         prepare: Callable[[], object],
         *,
         open_local: Callable[[IndexRequest], int] | None = None,
+        measures: ZoneMeasures | None = None,
     ) -> None:
         """Take ``fetch``, which reads an object by its key, and ``prepare``.
 
         ``prepare`` makes Postgres ready; it is called before every first use.
         ``open_local`` opens the file of a request that has one on this host.
         """
+        self._measures = measures or Measures().zone("")
         self._open_local = open_local or _open_by_path
         self._prepare = prepare
         self._parsers = parsers
@@ -123,6 +128,7 @@ class Indexer:
                     rules.model,
                 )
             )
+            self._measure(request, parsed.seconds)
             _check_unchanged(request, fd)
         return DocumentWrite(
             request=request,
@@ -141,7 +147,19 @@ class Indexer:
             ServiceUnavailable: Postgres is at fault (``postgres``).
 
         """
-        return self._documents.write(writes)
+        begun = time.monotonic()
+        outcomes = self._documents.write(writes)
+        jobs = [write.request.job_id for write in writes]
+        self._measures.step("commit", begun, jobs)
+        return outcomes
+
+    def _measure(self, request: IndexRequest, seconds: Mapping[str, float]) -> None:
+        """Count what the parser says it took, one after the other until now."""
+        until = time.monotonic()
+        for step in reversed(PARTS):
+            begun = until - seconds.get(step, 0.0)
+            self._measures.step(step, begun, [request.job_id], until=until)
+            until = begun
 
     def _open(self, request: IndexRequest) -> int:
         if request.local_path is not None:

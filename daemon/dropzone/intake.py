@@ -13,6 +13,7 @@ from dropzone import disk, log
 from dropzone.extract import doc_type_of
 from dropzone.journal import Finding, Journal, move
 from dropzone.listing import Entry, Unreadable
+from dropzone.measures import Measures, ZoneMeasures
 from dropzone.models import Job, JobIds, Status
 from dropzone.places import collection_of
 from dropzone.room import Room
@@ -46,12 +47,14 @@ class Intake:
         journal: Journal,
         out: Inbox,
         room: Room,
+        measures: ZoneMeasures | None = None,
     ) -> None:
         self._zone = zone
         self._folders = folders
         self._journal = journal
         self._out = out
         self._room = room
+        self._measures = measures or Measures().zone(zone)
         self._ids = JobIds()
         # Renamed already, but not yet known to be on disk and in the journal.
         self._claimed: list[tuple[Job, Claim]] = []
@@ -67,7 +70,8 @@ class Intake:
                 what was not claimed stays where it is.
 
         """
-        self._finish()
+        begun = time.monotonic()
+        self._finish(begun)
         fitting, waiting = self._room.sort(ready)
         jobs = [(self._job(entry), entry) for entry in fitting]
         self._journal.add([job for job, _ in jobs])
@@ -82,14 +86,14 @@ class Intake:
             else:
                 data = {"ctime_ns": there.ctime_ns}
                 self._claimed.append((move(job, Status.CLAIMED, data=data), claim))
-        taken = self._finish()
+        taken = self._finish(begun)
         for _, reason in missed:
             if reason.errno in disk.ERRORS:
                 raise disk.fault(reason)
         unsettled, findings = _sorted(missed)
         return Taken(taken, unsettled, (*findings, *waiting))
 
-    def _finish(self) -> int:
+    def _finish(self, begun: float) -> int:
         """Make renamed files durable, journal them, and hand them on."""
         if self._unclaimed:
             self._journal.forget(self._unclaimed)
@@ -100,6 +104,7 @@ class Intake:
         jobs = [self._again(job) for job, _ in self._claimed]
         self._journal.save(jobs)
         self._claimed.clear()
+        self._measures.step("claim", begun, [job.id for job in jobs])
         self._out.put(jobs)
         for job in jobs:
             self._log.debug("claimed", job=job.id, path=display(job.path))

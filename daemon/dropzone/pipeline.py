@@ -12,6 +12,7 @@ from dropzone.errors import WRITTEN_TO, SourceChanged, Stopping
 from dropzone.gate import Gate
 from dropzone.heartbeats import Heartbeats
 from dropzone.journal import JobConflict, Journal, move
+from dropzone.measures import Measures, ZoneMeasures
 from dropzone.models import IndexOutcome, IndexRequest, Job, Outcome, Status
 from dropzone.release import Ending, Release
 from dropzone.rescuer import Rescued
@@ -60,6 +61,7 @@ class Pipeline:
         stop: threading.Event,
         hearts: Heartbeats | None = None,
     ) -> None:
+        self._measures = Measures().zone("")
         self._hearts = hearts or Heartbeats()
         self._folders = folders
         self._journal = journal
@@ -85,10 +87,12 @@ class Pipeline:
         record_failure: Callable[[Job], None],
         *,
         uploads: int,
+        measures: ZoneMeasures | None = None,
     ) -> None:
         """Give the pipeline what needs the services; claiming goes on without them."""
         # One thread at least is left to small files, where there are several.
         self.to_store.large_at_once = max(1, uploads - 1)
+        self._measures = measures or self._measures
         self._store = store
         self._executor = executor
         self._record_failure = record_failure
@@ -212,8 +216,9 @@ class Pipeline:
         except Stopping:
             raise
         except Exception as error:  # noqa: BLE001 the job's own error: others go on
-            self._judge(job, "store", error)
+            self._judge(job, "store", error, begun)
         else:
+            self._measures.step("store", begun, [job.id])
             stored.append(_timed(done, "store", begun))
 
     # Index
@@ -240,8 +245,9 @@ class Pipeline:
             begun = self._begun.pop(outcome.job_id)
             ended.append(job)
             if outcome.error is not None:
-                self._judge(job, "index", outcome.error)
+                self._judge(job, "index", outcome.error, begun)
             else:
+                self._measures.step("index", begun, [job.id])
                 done.append(_timed(_indexed(job, outcome), "index", begun))
         self._save(done)
         self.to_release.put(done)
@@ -250,10 +256,12 @@ class Pipeline:
     # Release
 
     def _release_jobs(self, jobs: list[Job]) -> None:
+        begun = time.monotonic()
         same = [job for job in jobs if self._is_same(job)]
         if same:
             endings = [Ending(job) for job in same]
             self._gates.release.call(lambda: self._release.end(endings))
+            self._measures.step("release", begun, [job.id for job in same])
         self.to_release.release(jobs)
 
     def _is_same(self, job: Job) -> bool:
@@ -262,15 +270,17 @@ class Pipeline:
         if now is not None and now.as_tuple() == seen_of(job):
             return True
         changed = f"{display(job.path)} was changed or removed after it was stored."
-        self._judge(job, "release", SourceChanged(changed, hint=WRITTEN_TO))
+        error = SourceChanged(changed, hint=WRITTEN_TO)
+        self._judge(job, "release", error, time.monotonic())
         return False
 
     # Errors
 
-    def _judge(self, job: Job, step: str, error: Exception) -> None:
+    def _judge(self, job: Job, step: str, error: Exception, begun: float) -> None:
         if isinstance(error, JobConflict):
             self._log.warning("somebody else has this job", job=job.id)
             return
+        self._measures.tried_in_vain(step, begun, job.id, describe(error))
         job = tried(job, step, error)
         verdict = judge(job, error, self._limits)
         if isinstance(verdict, Fail):
@@ -279,6 +289,7 @@ class Pipeline:
             self._wait(job, step, error, verdict)
 
     def _wait(self, job: Job, step: str, error: Exception, again: Again) -> None:
+        self._measures.retried(step, error)
         self._log.warning(
             "will try again",
             job=job.id,

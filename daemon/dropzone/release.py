@@ -13,6 +13,7 @@ from urllib.parse import quote
 from dropzone import log, places
 from dropzone.errors import ServiceUnavailable
 from dropzone.journal import Journal, move
+from dropzone.measures import Measures, ZoneMeasures
 from dropzone.models import Job, Outcome, Status
 from dropzone.receipts import Receipts
 from dropzone.text import display
@@ -40,11 +41,13 @@ class Release:
         receipts: Receipts,
         journal: Journal,
         batches: Batches,
+        measures: ZoneMeasures | None = None,
     ) -> None:
         self._folders = folders
         self._receipts = receipts
         self._journal = journal
         self._batches = batches
+        self._measures = measures or Measures().zone("")
         self._lock = threading.Lock()
         self._log = log.get("release")
         #: Receipts that are written, of jobs whose rename or journal entry is not.
@@ -71,6 +74,7 @@ class Release:
             finally:
                 self._batches.unsettled = len(self._written)
         for job in jobs:
+            self._measures.ended(job)
             self._tell(job)
         return jobs
 

@@ -80,6 +80,15 @@ class Services:
         self.pause: Pause | None = None
         self._thread = threading.Thread(target=self._run, name="services", daemon=True)
 
+    def embedded_figures(self) -> dict[str, tuple[bool, int]]:
+        """Return whether each server of our own serves, and its restarts."""
+        if self._servers is None:
+            return {}
+        return {
+            name: (serves, self._servers.restarts[name])
+            for name, serves in self._servers.serving().items()
+        }
+
     def start(self) -> None:
         self._thread.start()
 

@@ -17,6 +17,7 @@ from dropzone.errors import Stopping
 from dropzone.gate import Gate
 from dropzone.heartbeats import Heartbeats
 from dropzone.journal import Batch, Journal
+from dropzone.measures import Measures, ZoneMeasures
 from dropzone.models import Job, JobIds, Outcome, time_of
 from dropzone.text import display
 from dropzone.track_process import TrackProcess
@@ -103,8 +104,11 @@ class Tracker:
         self._log = log.get("track")
         self._thread = threading.Thread(target=self._run, name="track", daemon=True)
 
-    def start(self, hearts: Heartbeats | None = None) -> None:
+    def start(
+        self, hearts: Heartbeats | None = None, measures: ZoneMeasures | None = None
+    ) -> None:
         self._hearts = hearts or Heartbeats()
+        self._measures = measures or Measures().zone("")
         self._thread.start()
 
     def join(self, seconds: float) -> bool:
@@ -129,12 +133,14 @@ class Tracker:
                 self._gate.call(lambda batch=batch: self._track(batch))  # type: ignore[misc]
 
     def _track(self, batch: Batch) -> None:
+        begun = time.monotonic()
         self._wait_out(batch)
         self._journal.ask_batch(batch.id)
         jobs = list(self._journal.jobs_of_batch(batch.id))
         run = describe(batch.id, jobs, self._rules.params)
         run_id = self._process.log(run)
         self._journal.log_batch(batch.id, run_id)
+        self._measures.tracked([job.id for job in jobs], begun)
         self._log.info("tracked", batch=batch.id, run=run_id, files=len(jobs))
 
     def _wait_out(self, batch: Batch) -> None:

@@ -18,6 +18,7 @@ from dropzone.heartbeats import Heartbeats
 from dropzone.index import Indexer
 from dropzone.intake import Intake
 from dropzone.journal_opening import open_journal
+from dropzone.measures import Measures
 from dropzone.pipeline import Gates, Pipeline
 from dropzone.readiness import Rules
 from dropzone.receipts import Receipts
@@ -46,7 +47,7 @@ _OF_SERVICES = frozenset({"store", "index"})
 class ZoneService:
     """One zone. ``open`` it, ``watch``, ``connect`` the services, later ``join``."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 what all zones share comes part by part
         self,
         zone: Zone,
         settings: Settings,
@@ -57,7 +58,9 @@ class ZoneService:
         stop: threading.Event,
         broken: Callable[[BaseException], None],
         hearts: Heartbeats | None = None,
+        measures: Measures | None = None,
     ) -> None:
+        self.measures = (measures or Measures()).zone(zone.name)
         self._hearts = (hearts or Heartbeats()).below(zone.name)
         self.zone = zone
         self._settings = settings
@@ -101,7 +104,9 @@ class ZoneService:
         self._batches = Batches(
             self.journal, seconds=mlflow.batch_seconds, files=mlflow.batch_files
         )
-        release = Release(self.folders, self._receipts, self.journal, self._batches)
+        release = Release(
+            self.folders, self._receipts, self.journal, self._batches, self.measures
+        )
         rescuer = Rescuer(
             self.zone.name, self.folders, self.journal, self._receipts, release
         )
@@ -130,7 +135,7 @@ class ZoneService:
     def watch(self) -> None:
         """Begin to claim files and to log finished batches; needs no service."""
         self.watcher.start(self._hearts)
-        self.tracker.start(self._hearts)
+        self.tracker.start(self._hearts, self.measures)
 
     def connect(self, pool: SessionPool) -> None:
         """Begin to store, index and release."""
@@ -161,6 +166,7 @@ class ZoneService:
             building.index_rules(self._settings),
             Preparation(pool.postgres.migrate),
             open_local=lambda one: self.folders.open_payload(one.job_id, one.path),
+            measures=self.measures,
         )
         local = LocalExecutor(
             indexer,
@@ -177,6 +183,7 @@ class ZoneService:
             local,
             lambda job: documents.record_failures([job]),
             uploads=executor.uploads,
+            measures=self.measures,
         )
 
     def update(self, zone: Zone, settings: Settings) -> None:
@@ -300,6 +307,7 @@ class ZoneService:
             self.journal,
             self.pipeline.to_store,
             self._room,
+            self.measures,
         )
         return Watcher(
             self.folders,

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -63,6 +64,8 @@ class EmbeddedServices:
         self._lock = files.Lock(record.lock_path(self._directory))
         self._servers: list[_Server] = []
         self._addresses: ServiceAddresses | None = None
+        #: How often each server was started anew because it had ended.
+        self.restarts: Counter[str] = Counter()
         self._log = log.get("embedded")
 
     @property
@@ -96,6 +99,10 @@ class EmbeddedServices:
                 if self._stopping.wait(0.05):
                     raise Stopping("The start was given up: we are stopping.")
         raise self._owner_is_stuck()
+
+    def serving(self) -> dict[str, bool]:
+        """Return the servers that this process owns, and whether each one serves."""
+        return {server.name: server.serves for server in list(self._servers)}
 
     def check(self) -> bool:
         """Call every second or so; returns True if anything was started or moved.
@@ -174,6 +181,7 @@ class EmbeddedServices:
             except ServiceUnavailable as error:
                 failures.append(error)
             else:
+                self.restarts[server.name] += 1
                 self._log.warning(
                     "embedded server restarted", service=server.name, exit_code=code
                 )

@@ -4,9 +4,10 @@ A frame is the lengths of its two parts, a JSON header, and raw bytes (the vecto
 """
 
 import json
+import math
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from dropzone.models import Chunk
@@ -14,6 +15,8 @@ from dropzone.models import Chunk
 _LENGTHS = struct.Struct("<QQ")
 LENGTHS_BYTES = _LENGTHS.size
 _BYTES_PER_VALUE = 2
+#: What a parser does one after the other, and says how long each took.
+PARTS = ("extract", "embed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,8 @@ class Parsed:
     metadata: Mapping[str, str]
     notes: tuple[str, ...]
     characters: int
+    #: How long each of ``PARTS`` took.
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
     def vector_slices(self) -> list[bytes]:
         """Return the bytes of each chunk's vector."""
@@ -83,6 +88,7 @@ def pack_parsed(parsed: Parsed) -> list[bytes]:
         "metadata": dict(parsed.metadata),
         "notes": parsed.notes,
         "characters": parsed.characters,
+        "seconds": dict(parsed.seconds),
     }
     return pack(header, parsed.vectors)
 
@@ -104,7 +110,15 @@ def unpack_parsed(header: Mapping[str, Any], body: bytes) -> Parsed:
         raise ValueError("one vector for each chunk was expected")
     metadata = {_a(str, k): _a(str, v) for k, v in header["metadata"].items()}
     notes = tuple(_a(str, note) for note in header["notes"])
-    return Parsed(chunks, body, dims, metadata, notes, _a(int, header["characters"]))
+    seconds = {part: _seconds(header["seconds"].get(part, 0.0)) for part in PARTS}
+    characters = _a(int, header["characters"])
+    return Parsed(chunks, body, dims, metadata, notes, characters, seconds)
+
+
+def _seconds(value: Any) -> float:
+    if type(value) is not float or not 0 <= value < math.inf:
+        raise TypeError("seconds expected")
+    return value
 
 
 def _a(kind: type, value: Any) -> Any:

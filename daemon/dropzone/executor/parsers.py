@@ -9,7 +9,7 @@ import threading
 import time
 
 from dropzone import heartbeats
-from dropzone.errors import Stopping
+from dropzone.errors import ParserDied, Stopping
 from dropzone.executor.frames import Parsed, ParseTask
 from dropzone.executor.process import ParserProcess
 
@@ -51,9 +51,21 @@ class ParserPool:
         self._busy: set[ParserProcess] = set()
         self._closed = False
         self._isolation = ""
+        self._starts = self._deaths = 0
         self._reaper = threading.Thread(
             target=self._end_idle, name="parser-reaper", daemon=True
         )
+
+    def figures(self) -> dict[str, int]:
+        """Return how many there are, may be, work now, were started, and died."""
+        with self._changed:
+            return {
+                "limit": self._processes,
+                "alive": self._processes - self._free,
+                "busy": len(self._busy),
+                "starts": self._starts,
+                "deaths": self._deaths,
+            }
 
     @property
     def isolation(self) -> str:
@@ -88,6 +100,10 @@ class ParserPool:
         process = self._take()
         try:
             return process.parse(task, seconds, self._is_stopping)
+        except ParserDied:
+            with self._changed:
+                self._deaths += 1
+            raise
         finally:
             self._give_back(process)
 
@@ -153,6 +169,7 @@ class ParserPool:
             raise
         with self._changed:
             self._busy.add(process)
+            self._starts += 1
         try:
             self._isolation = process.greet(self._is_stopping)
         except BaseException:

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from typing import NoReturn
 
 from dropzone import chunk, extract
@@ -48,10 +49,12 @@ def main(arguments: list[str]) -> None:
 
 def parse(task: ParseTask) -> Parsed:
     """Read, cut and embed one document; what the process is for."""
+    begun = time.monotonic()
     data = _read(task.fd)
     found = extract.read(data, task.doc_type, task.max_characters)
     del data
     chunks = chunk.split(found.blocks, task.chunk_characters, task.chunk_overlap)
+    cut = time.monotonic()
     if task.model not in _embedders:
         _embedders[task.model] = make_embedder(task.model)
     embedder = _embedders[task.model]
@@ -63,6 +66,7 @@ def parse(task: ParseTask) -> Parsed:
         metadata=found.metadata,
         notes=found.notes,
         characters=sum(len(block.text) for block in found.blocks),
+        seconds={"extract": cut - begun, "embed": time.monotonic() - cut},
     )
 
 

@@ -51,6 +51,16 @@ class Lender:
         """Return the way to the server, with what the secret files hold now."""
         return conninfo_of(newest(self.limits))
 
+    def figures(self) -> dict[str, int]:
+        """Return how many connections there are, are idle, and are waited for."""
+        told = self._pool.get_stats()
+        return {
+            "open": told.get("pool_size", 0),
+            "idle": told.get("pool_available", 0),
+            "waiting": told.get("requests_waiting", 0),
+            "limit": self.limits.pool_size,
+        }
+
     def close(self) -> None:
         """Close the idle connections at once and the others when they come back."""
         self._pool.close()
