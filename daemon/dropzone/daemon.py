@@ -256,11 +256,21 @@ class Daemon:
             zone.connect(pool)
 
     def _make_app(self) -> "ASGIApp":
-        from dropzone.web import app, health
+        from dropzone.web import app, health, metrics
 
+        parts = metrics.Parts(
+            zones=self._zones,
+            services=self._services,
+            parsers=self._parsers,
+            measures=self.measures,
+            stale=self.hearts.stale,
+            spans=dict[str, int],
+            floor=int(self._settings.limits.free_megabytes * 1_000_000),
+        )
         sources = app.Sources(
             stale=self.hearts.stale,
             not_ready=lambda: health.not_ready(self._settings),
+            metrics=metrics.Metrics(parts).answer,
         )
         return app.make(self._settings.web, sources)
 

@@ -11,6 +11,7 @@ from typing import Any
 from dropzone import zone_opening
 from dropzone.errors import ZoneError
 from dropzone.journal import Finding, Journal
+from dropzone.models import UNDER_WAY
 from dropzone.readiness import NameFilter
 from dropzone.settings import Settings, Zone
 
@@ -55,6 +56,24 @@ class History:
     unlogged_batches: int = 0
     refused: tuple[Finding, ...] = ()
     collections: tuple[CollectionCount, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What is not done yet. The oldest are in epoch seconds, None if there is none.
+
+    ``files`` and ``bytes`` are of the jobs under way, by state. ``failed`` counts what
+    nobody has put back, ``refused`` what cannot be taken out of ``input/``, and
+    ``unlogged`` the closed batches without a run.
+    """
+
+    files: dict[str, int]
+    bytes: dict[str, int]
+    oldest: float | None
+    failed: int
+    refused: int
+    unlogged: int
+    oldest_unlogged: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +146,35 @@ def report_of(root: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return report
+
+
+def backlog_of(zone: Path) -> Backlog:
+    """Return what a zone's journal knows to be unfinished; cheap while that is few.
+
+    Raises:
+        ZoneError: there is no journal.
+
+    """
+    journal = Journal(zone / "state" / "journal.sqlite", create=False)
+    try:
+        return _backlog(journal)
+    finally:
+        journal.close()
+
+
+def _backlog(journal: Journal) -> Backlog:
+    rows = journal.rows("backlog")
+    states = [str(state) for state in UNDER_WAY]
+    behind = journal.rows("batches_behind")[0]
+    return Backlog(
+        files=dict.fromkeys(states, 0) | {row["status"]: row["jobs"] for row in rows},
+        bytes=dict.fromkeys(states, 0) | {row["status"]: row["bytes"] for row in rows},
+        oldest=min((row["oldest"] for row in rows), default=None),
+        failed=journal.rows("failed_open")[0]["jobs"],
+        refused=journal.rows("findings_count")[0]["findings"],
+        unlogged=behind["batches"],
+        oldest_unlogged=behind["oldest"],
+    )
 
 
 def _of(zone: Zone, *, history: bool) -> ZoneStatus:

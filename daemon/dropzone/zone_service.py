@@ -223,6 +223,10 @@ class ZoneService:
         self.folders.close()
 
     @property
+    def opened(self) -> bool:
+        return hasattr(self, "tracker")
+
+    @property
     def gates(self) -> list[Gate]:
         steps = self._gates
         return [

@@ -28,7 +28,11 @@ def served(
     why: list[dict[str, str]] | None = None,
 ) -> Iterator[str]:
     """Serve what the arguments tell and return the address."""
-    sources = app.Sources(stale=lambda: stale or {}, not_ready=lambda: why or [])
+    sources = app.Sources(
+        stale=lambda: stale or {},
+        not_ready=lambda: why or [],
+        metrics=lambda _: (b"", "text/plain"),
+    )
     stop = threading.Event()
     web = WebServer(settings, lambda: app.make(settings, sources), stop)
     web.start()
@@ -153,7 +157,7 @@ def test_a_request_under_way_does_not_hold_up_the_end():
         return []
 
     settings = Web(port=0)
-    sources = app.Sources(stale=dict, not_ready=slow)
+    sources = app.Sources(stale=dict, not_ready=slow, metrics=lambda _: (b"", ""))
     web = WebServer(settings, lambda: app.make(settings, sources), stop)
     web.start()
     url = wait_for(lambda: web.report()["url"], "the page is served")

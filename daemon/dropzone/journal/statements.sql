@@ -87,6 +87,11 @@ SELECT count(*) AS jobs FROM jobs WHERE status = 'failed' AND end_reason <> 'ret
 SELECT min(created_at) AS created_at FROM jobs
 WHERE status IN ('claiming', 'claimed', 'stored', 'indexed', 'waiting')
 
+-- name: backlog
+SELECT status, count(*) AS jobs, sum(size) AS bytes, min(created_at) AS oldest FROM jobs
+WHERE status IN ('claiming', 'claimed', 'stored', 'indexed', 'waiting')
+GROUP BY status
+
 -- name: ended_since
 SELECT count(*) AS jobs, coalesce(sum(size), 0) AS bytes FROM jobs
 WHERE id > :after AND ended_at >= :since
@@ -113,6 +118,9 @@ FROM jobs WHERE status IN ('claimed', 'stored')
 
 -- name: findings
 SELECT * FROM findings ORDER BY first_seen, path LIMIT :limit
+
+-- name: findings_count
+SELECT count(*) AS findings FROM findings
 
 -- name: finding
 SELECT * FROM findings WHERE path = :path
@@ -142,6 +150,11 @@ SELECT * FROM batches WHERE state = 'closed' ORDER BY id LIMIT :limit
 
 -- name: batches_waiting
 SELECT count(*) AS batches FROM batches WHERE state <> 'logged'
+
+-- name: batches_behind
+-- The first condition is that of the index.
+SELECT count(*) AS batches, min(closed_at) AS oldest FROM batches
+WHERE state <> 'logged' AND state = 'closed'
 
 -- name: batch
 SELECT * FROM batches WHERE id = :id

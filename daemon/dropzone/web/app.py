@@ -1,4 +1,8 @@
-"""The pages and their addresses. Handlers run in threads: none may hold up another."""
+"""The pages and their addresses. Handlers run in threads: none may hold up another.
+
+The threads come and go. What keeps something for each thread, as an open journal does,
+is opened and closed within a request.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,11 +26,13 @@ class Sources:
     """Where the pages get what they show; each is called for each request.
 
     ``stale`` names the loops of the daemon that have not moved for too long, with
-    the seconds; ``not_ready`` says why files are not processed, [] while they are.
+    the seconds; ``not_ready`` says why files are not processed, [] while they are;
+    ``metrics`` gets what the scraper accepts, and returns the text and its type.
     """
 
     stale: Callable[[], Mapping[str, float]]
     not_ready: Callable[[], list[dict[str, Any]]]
+    metrics: Callable[[str], tuple[bytes, str]]
 
 
 def make(settings: Web, sources: Sources) -> ASGIApp:
@@ -51,8 +57,13 @@ def make(settings: Web, sources: Sources) -> ASGIApp:
             told["reasons"] = reasons
         return JSONResponse(told, 503 if reasons else 200)
 
+    def metrics(request: Request) -> Response:
+        text, kind = sources.metrics(request.headers.get("accept", ""))
+        return Response(text, headers={"content-type": kind})
+
     routes = [
         Route("/", index),
+        Route("/metrics", metrics),
         Route("/healthz", healthz),
         Route("/readyz", readyz),
     ]
