@@ -259,13 +259,13 @@ class Daemon:
         from dropzone.web import app, health, metrics
 
         parts = metrics.Parts(
-            zones=self._zones,
+            zones=lambda: self._zones,
             services=self._services,
             parsers=self._parsers,
             measures=self.measures,
             stale=self.hearts.stale,
             spans=dict[str, int],
-            floor=int(self._settings.limits.free_megabytes * 1_000_000),
+            floor=lambda: int(self._settings.limits.free_megabytes * 1_000_000),
         )
         sources = app.Sources(
             stale=self.hearts.stale,

@@ -34,16 +34,18 @@ _OPERATION = ("service", "operation")
 class Parts:
     """The parts of the daemon that are asked. ``floor`` is what stays free, bytes.
 
+    A reload may add zones and change the floor.
+
     ``spans`` counts the spans of traces by what became of them.
     """
 
-    zones: Sequence[ZoneService]
+    zones: Callable[[], Sequence[ZoneService]]
     services: Services
     parsers: ParserPool
     measures: Measures
     stale: Callable[[], Mapping[str, float]]
     spans: Callable[[], Mapping[str, int]]
-    floor: int
+    floor: Callable[[], int]
 
 
 class Metrics:

@@ -147,7 +147,10 @@ class ZoneMetrics(Collector):
     """Of all zones that are opened; the others have nothing to tell yet."""
 
     def __init__(
-        self, zones: Sequence[ZoneService], services: Services, floor: int
+        self,
+        zones: Callable[[], Sequence[ZoneService]],
+        services: Services,
+        floor: Callable[[], int],
     ) -> None:
         self._every = zones
         self._services = services
@@ -160,7 +163,7 @@ class ZoneMetrics(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        zones = [zone for zone in self._every if zone.opened]
+        zones = [zone for zone in self._every() if zone.opened]
         yield from _work(zones)
         yield from self._pauses(zones)
         yield from self._backlog(zones)
@@ -259,7 +262,7 @@ class ZoneMetrics(Collector):
             "dropzone_disk_floor_bytes",
             "Below so much free no file is taken (limits.free_megabytes).",
             _ZONE,
-            [((zone.zone.name,), self._floor) for zone in zones],
+            [((zone.zone.name,), self._floor()) for zone in zones],
         )
         yield gauge(
             "dropzone_journal_bytes",
