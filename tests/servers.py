@@ -63,6 +63,21 @@ def fresh_database(addresses: ServiceAddresses) -> str:
     return addresses.database_url.replace("@/postgres?", f"@/{name}?")
 
 
+def copied_database(addresses: ServiceAddresses, url: str) -> str:
+    """Copy a database that nobody is connected to; return the URL of the copy."""
+    assert addresses.database_url is not None
+    start, _, end = addresses.database_url.partition("@/postgres?")
+    source = url.removeprefix(f"{start}@/").removesuffix(f"?{end}")
+    name = f"test_{secrets.token_hex(6)}"
+    with connect(addresses) as connection:
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY wal_log").format(
+                sql.Identifier(name), sql.Identifier(source)
+            )
+        )
+    return url.replace(f"@/{source}?", f"@/{name}?")
+
+
 def fresh_bucket(addresses: ServiceAddresses) -> str:
     """Create an empty bucket; return its name."""
     name = f"test-{secrets.token_hex(6)}"

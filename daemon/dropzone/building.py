@@ -2,10 +2,14 @@
 
 import os
 from typing import Any
+import threading
 
+from dropzone import care, fsops
+from dropzone.care.cleaning import Zone as CleanedZone
 from dropzone.documents import Documents
 from dropzone.embed import make_embedder
 from dropzone.index import IndexRules
+from dropzone.journal import Journal
 from dropzone.sessions import SessionPool
 from dropzone.sessions.settings import mlflow_settings
 from dropzone.settings import Settings, Zone
@@ -63,3 +67,26 @@ def for_tracking(settings: Settings) -> dict[str, Any]:
         "login": {name: secret.get_secret_value() for name, secret in login},
         "files": {name: str(path) for name, path in mlflow.files.items()},
     }
+
+
+def cleaning(
+    zone: Zone,
+    settings: Settings,
+    journal: Journal,
+    pool: SessionPool,
+    stop: threading.Event,
+) -> care.Cleaning:
+    """Return what removes what the settings say from one zone."""
+
+    def sync() -> None:
+        # The embedded server does not sync its objects; these become the only copy.
+        with fsops.opened(os.open(settings.services_directory, fsops.DIRECTORY)) as fd:
+            fsops.sync_volume(fd)
+
+    return care.Cleaning(
+        CleanedZone(zone.name, zone.path, journal),
+        care.Rules.of(settings.retention),
+        pool,
+        stop=stop,
+        sync=sync if settings.embeds_s3 else lambda: None,
+    )

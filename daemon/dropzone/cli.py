@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from dropzone import __version__
-from dropzone.commands import completion, credentials_app
+from dropzone.commands import care_app, completion, credentials_app
 from dropzone.commands.command import PROBLEM, Command
 from dropzone.commands.options import Config, Json
 from dropzone.errors import UsageError
@@ -29,6 +29,7 @@ services = typer.Typer(no_args_is_help=True, help="The embedded Postgres and S3.
 app.add_typer(configs, name="config")
 app.add_typer(services, name="services")
 app.add_typer(credentials_app.app, name="credentials")
+care_app.add_to(app)
 
 Collection = Annotated[
     str | None,

@@ -285,5 +285,9 @@ def _resolve(settings: Settings, path: Path | None) -> Settings:
     embedded = settings.embedded.model_copy(
         update={"directory": base / directory if directory else None}
     )
-    changed = settings.model_copy(update={"zones": zones, "embedded": embedded})
+    file = settings.log.file
+    log = settings.log.model_copy(update={"file": base / file if file else None})
+    changed = settings.model_copy(
+        update={"zones": zones, "embedded": embedded, "log": log}
+    )
     return Settings.model_validate(changed.model_dump())

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from dropzone import __version__, building, heartbeats, log, reloading
 from dropzone.config_source import ConfigSource
-from dropzone.errors import DropzoneError, ServiceUnavailable, Stopping, ZoneHeld
+from dropzone.errors import (
+    ConfigurationError,
+    DropzoneError,
+    ServiceUnavailable,
+    Stopping,
+    ZoneHeld,
+)
 from dropzone.executor.parsers import ParserPool
 from dropzone.executor.turns import Turns
 from dropzone.heartbeats import Heartbeats
@@ -63,6 +69,7 @@ class Daemon:
         self.hearts = Heartbeats()
         #: What is counted since the start, for metrics and traces.
         self.measures = Measures()
+        self._once_only = False
         extract, mlflow = self._settings.extract, self._settings.mlflow
         self._parsers = ParserPool(
             building.processes(self._settings),
@@ -104,6 +111,7 @@ class Daemon:
         # process stays open to debuggers: its own user can read the secrets anyway.
         _, most = resource.getrlimit(resource.RLIMIT_CORE)
         resource.setrlimit(resource.RLIMIT_CORE, (0, most))
+        self._once_only = once
         with self._signals.handled():
             try:
                 if not once:
@@ -214,6 +222,7 @@ class Daemon:
     def _connect_one(self, zone: ZoneService, pool: SessionPool) -> None:
         try:
             zone.connect(pool)
+            zone.tend(pool)
         except Stopping:
             return
         except Exception as error:  # noqa: BLE001 told to the main loop, which ends
@@ -254,6 +263,9 @@ class Daemon:
             zones = self._zones
         for zone in zones:
             zone.connect(pool)
+            # A run that is to end soon leaves that to `dropzone clean`.
+            if not self._once_only:
+                zone.tend(pool)
 
     def _make_app(self) -> "ASGIApp":
         from dropzone.web import app, health, metrics
@@ -287,7 +299,8 @@ class Daemon:
                     error.message if isinstance(error, DropzoneError) else repr(error)
                 )
                 self._log.critical("stopping because a step broke", reason=told)
-                return 1
+                # What only a person can mend is not mended by another start.
+                return 2 if isinstance(error, ConfigurationError) else 1
             self._tick()
             if time.monotonic() - reported >= _REPORT_SECONDS:
                 self._look_at_settings()

@@ -18,7 +18,7 @@ def open_journal(path: Path) -> Journal:
     The rescuer fills that from receipts and work folders. Nothing is deleted.
 
     Raises:
-        ZoneError: it was written by a newer version.
+        ConfigurationError: it was written by a newer version.
         ServiceUnavailable: the disk does not take it (``disk``).
 
     """

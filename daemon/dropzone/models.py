@@ -77,6 +77,9 @@ class Job:
     batch_id: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    #: When retention removed the file from the zone, and by which rule.
+    removed_at: float | None = None
+    removed_by: str | None = None
 
     @property
     def name(self) -> bytes:

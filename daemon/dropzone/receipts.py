@@ -3,9 +3,12 @@
 A line is a JSON object; ``chain`` is the SHA-256 of the former line's ``chain`` and
 this line without it. Files are ``state/receipts/YYYY-MM.jsonl``. The chain runs on
 from file to file, so that a line that is changed, removed or added in the middle shows.
+Whole months that retention dropped are stood for by ``anchor.json``, where the chain
+goes on. The records of what retention removed (``state/removals``) are kept likewise.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -15,9 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from dropzone import fsops
-from dropzone.errors import ServiceUnavailable, ZoneError
+from dropzone.errors import ConfigurationError, ServiceUnavailable, ZoneError
 
 GENESIS = "0" * 64
+#: Of a line. None has the key ``format`` yet; one that says more is of a newer version.
+FORMAT = 1
+_ANCHOR = "anchor.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,57 @@ class Position:
         if text is None:
             return cls("", 0, GENESIS)
         return cls(*json.loads(text))
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """Where the chain begins after its first months were dropped.
+
+    ``position`` is the end of the last dropped file, ``receipts`` how many there were
+    in all, ``until`` when the last of them was written. Of its last ``batch`` so many
+    ``batch_files`` are among them.
+    """
+
+    position: Position
+    receipts: int = 0
+    until: float = 0.0
+    batch: str = ""
+    batch_files: int = 0
+
+    @classmethod
+    def of(cls, directory: Path) -> "Anchor":
+        """Return the anchor of a folder of receipts; an empty one where none is.
+
+        Raises:
+            ZoneError: it cannot be read.
+
+        """
+        try:
+            tree = json.loads((directory / _ANCHOR).read_bytes())
+            return cls(Position(*tree.pop("position")), **tree)
+        except FileNotFoundError:
+            return cls(Position("", 0, GENESIS))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ZoneError(
+                f"{directory / _ANCHOR} is damaged: the receipts cannot be held "
+                "against it.",
+                hint="Restore the file from a backup, then start again.",
+            ) from error
+
+    def save(self, directory: Path) -> None:
+        """Write the anchor durably, in place of the former."""
+        content = json.dumps(dataclasses.asdict(self) | {"position": self._place})
+        aside = directory / f"{_ANCHOR}.new"
+        with aside.open("w", encoding="ascii") as file:
+            file.write(content + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(directory / _ANCHOR)
+        fsops.sync_directory(directory)
+
+    @property
+    def _place(self) -> list[str | int]:
+        return [self.position.file, self.position.offset, self.position.chain]
 
 
 class Receipts:
@@ -71,11 +128,12 @@ class Receipts:
             ZoneError: the receipts do not continue where ``known`` ends.
 
         """
+        known = _not_before(Anchor.of(self._directory).position, known)
         self._check_length(known)
         position = known
         for receipt, position in stream(self._directory, known):  # noqa: B007 the last
             yield receipt
-        newest = max((path.name for path in _files(self._directory)), default="")
+        newest = max((path.name for path in files(self._directory)), default="")
         if newest > position.file:
             # Its first line was torn, so nothing in it counts.
             position = Position(newest, 0, position.chain)
@@ -129,13 +187,17 @@ class Receipts:
         try:
             size = os.stat(known.file, dir_fd=self._directory_fd).st_size
         except FileNotFoundError:
-            size = 0
+            # The months before an anchor are dropped.
+            size = known.offset if known == self._anchored() else 0
         if known.file and size < known.offset:
             raise ZoneError(
                 f"The receipts in {known.file} end at byte {size}, and {known.offset} "
                 "bytes were written.",
                 hint="Restore the file from a backup, then start again.",
             )
+
+    def _anchored(self) -> Position:
+        return Anchor.of(self._directory).position
 
     def _cut(self) -> None:
         if self._fd is not None and os.fstat(self._fd).st_size > self._end.offset:
@@ -154,8 +216,8 @@ def stream(
         ZoneError: a receipt does not continue the chain.
 
     """
-    position = known or Position.load(None)
-    for path in _files(directory):
+    position = _not_before(Anchor.of(directory).position, known)
+    for path in files(directory):
         if path.name < position.file:
             continue
         start = position.offset if path.name == position.file else 0
@@ -170,8 +232,16 @@ def stream(
                     yield receipt, position
 
 
-def _files(directory: Path) -> list[Path]:
+def files(directory: Path) -> list[Path]:
+    """Return the files of receipts that are there, in their order."""
     return sorted(directory.glob("*.jsonl"))
+
+
+def _not_before(anchor: Position, known: Position | None) -> Position:
+    """Return ``known``, unless that lies in what was dropped."""
+    if known is None or known.file <= anchor.file:
+        return anchor
+    return known
 
 
 def _write(fd: int, lines: bytes) -> None:
@@ -204,6 +274,12 @@ def _checked(line: bytes, position: Position) -> dict[str, Any]:
         raise _broken(position) from error
     if link(position.chain, body) != chain:
         raise _broken(position)
+    if receipt.get("format", FORMAT) != FORMAT:
+        raise ConfigurationError(
+            f"The receipts in {position.file} were written by a newer dropzone "
+            f"(format {receipt['format']}; this one knows {FORMAT}).",
+            hint="Install that version or a later one.",
+        )
     return receipt
 
 

@@ -232,6 +232,23 @@ class Limits(_Section):
     stop_seconds: NonNegativeFloat = 3.0
 
 
+class Retention(_Section):
+    processed_days: PositiveFloat | None = None
+    processed_gigabytes: NonNegativeFloat | None = None
+    free_gigabytes: PositiveFloat | None = None
+    failed_days: PositiveFloat | None = None
+    failed_last_copy: bool = False
+    receipts_days: PositiveFloat | None = None
+    journal_days: PositiveFloat | None = None
+    every_seconds: PositiveFloat = 600.0
+
+    @model_validator(mode="after")
+    def _last_copy_is_of_failed(self) -> Self:
+        if self.failed_last_copy and self.failed_days is None:
+            raise ValueError("failed_last_copy says nothing without failed_days")
+        return self
+
+
 class Retry(_Section):
     call_seconds: PositiveFloat = 10.0
     first_pause_seconds: PositiveFloat = 1.0
@@ -304,6 +321,9 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{20,}")
 class Log(_Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "human", "json"] = "auto"
+    file: Path | None = None
+    file_megabytes: PositiveFloat = 20.0
+    file_count: Annotated[int, Field(ge=1, le=1000)] = 5
 
 
 class Embedded(_Section):
@@ -323,6 +343,7 @@ class Settings(_Section):
     chunking: Chunking = Chunking()
     extract: Extract = Extract()
     limits: Limits = Limits()
+    retention: Retention = Retention()
     retry: Retry = Retry()
     executor: Executor = Executor()
     web: Web = Web()
@@ -339,6 +360,16 @@ class Settings(_Section):
             for other in paths:
                 if one is not other and (one == other or one in other.parents):
                     raise ValueError(f"zones: {other} lies inside {one}")
+        return self
+
+    @model_validator(mode="after")
+    def _retention_comes_first(self) -> Self:
+        wanted = self.retention.free_gigabytes
+        if wanted is not None and wanted * 1000 < self.limits.free_megabytes:
+            raise ValueError(
+                "retention.free_gigabytes is below limits.free_megabytes, where files "
+                "are no longer taken: make it larger"
+            )
         return self
 
     @property

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dropzone import building, disk, suspects
+from dropzone import building, care, disk, suspects
 from dropzone.errors import ServiceUnavailable
 from dropzone.executor.local import LocalExecutor
 from dropzone.executor.parsers import ParserPool
@@ -41,7 +41,7 @@ _MEGABYTE = 1_000_000
 # own, shorter limits on what should be quick.
 _SERVICE_SECONDS = 3600.0
 _DISK_SECONDS = 300.0
-_OF_SERVICES = frozenset({"store", "index"})
+_OF_SERVICES = frozenset({"store", "index", "care"})
 
 
 class ZoneService:
@@ -74,6 +74,8 @@ class ZoneService:
         #: New settings may come while the parts that need the services are made.
         self._updating = threading.Lock()
         self._rescued = Rescued()
+        self._caretaker: care.Caretaker | None = None
+        self._care_gate: Gate | None = None
         self.folders = ZoneFolders(zone.path)
 
     def open(self) -> None:
@@ -208,10 +210,34 @@ class ZoneService:
         if (zone, rules) != before:
             self.watcher.update(*self._watch_rules())
 
+    def tend(self, pool: SessionPool) -> None:
+        """Begin to remove what the settings of the moment say, if anything."""
+
+        def clean() -> care.Report | None:
+            if not care.Rules.of(self._settings.retention).any:
+                return None
+            return building.cleaning(
+                self.zone, self._settings, self.journal, pool, self._stop
+            ).run()
+
+        self._care_gate = self._gate("care")
+        self._caretaker = care.Caretaker(
+            clean,
+            self._care_gate,
+            every=lambda: self._settings.retention.every_seconds,
+            stop=self._stop,
+            broken=self._broken,
+        )
+        self._caretaker.start(self._hearts)
+
     def join(self, until: float) -> list[str]:
         """Wait for all threads until the monotonic time; name those that go on."""
         late = self.pipeline.join(until)
-        for name, part in (("watcher", self.watcher), ("track", self.tracker)):
+        parts: list[tuple[str, Watcher | Tracker | care.Caretaker]]
+        parts = [("watcher", self.watcher), ("track", self.tracker)]
+        if self._caretaker is not None:
+            parts.append(("caretaker", self._caretaker))
+        for name, part in parts:
             if not part.join(max(0.1, until - time.monotonic())):
                 late.append(name)
         return late
@@ -235,6 +261,7 @@ class ZoneService:
             steps.index,
             steps.release,
             self._track_gate,
+            *([self._care_gate] if self._care_gate else []),
         ]
 
     @property

@@ -2,9 +2,8 @@ import sqlite3
 
 import pytest
 
-from dropzone.errors import ZoneError
-from dropzone.journal import Journal, move
-from dropzone.journal.journal import SCHEMA_VERSION
+from dropzone.errors import ConfigurationError, ZoneError
+from dropzone.journal import Journal, move, schema
 from dropzone.models import Status
 from zones_helpers import in_threads, needs_mounts, new_job, python
 
@@ -84,9 +83,9 @@ def test_a_write_survives_the_death_of_its_process(path):
 def test_a_newer_schema_is_refused(path, create):
     Journal(path).close()
     connection = sqlite3.connect(path)
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    connection.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
     connection.close()
-    with pytest.raises(ZoneError, match="newer dropzone") as caught:
+    with pytest.raises(ConfigurationError, match="newer dropzone") as caught:
         Journal(path, create=create)
     assert "Install" in caught.value.hint
 

@@ -179,7 +179,7 @@ def state_named(word: str | None) -> _Chosen:
 
 def lies_in(job: Job, root: Path) -> bytes | None:
     """Return where a job's file lies now, as an absolute path, or None."""
-    if job.end_reason == RETRIED:
+    if job.end_reason == RETRIED or job.removed_at is not None:
         # What lies at its place since then is the file of another job.
         return None
     base = os.fsencode(root)
@@ -208,7 +208,8 @@ def _by_place(journal: Journal, below: tuple[str, bytes]) -> list[Job]:
     if area == "input":
         return _with_path(journal, path)
     if jobs := [job for job in _with_path(journal, path) if _is_at(job, area, path)]:
-        return jobs
+        # Those whose files were removed, only if nothing else came to lie there.
+        return [job for job in jobs if job.removed_at is None] or jobs
     if path.endswith(_ERROR_SUFFIX):
         return _by_place(journal, (area, path.removesuffix(_ERROR_SUFFIX)))
     if marked := _MARK.search(path):

@@ -50,7 +50,7 @@ def all_failed(zones: Zones) -> Iterator[PutBack]:
 def _failed(journal: Journal) -> Iterator[Job]:
     after = ""
     while page := journal.with_status(Status.FAILED, _PAGE, after):
-        yield from (job for job in page if _is_open(job))
+        yield from (job for job in page if _is_open(job) and job.removed_at is None)
         after = page[-1].id
 
 
@@ -67,6 +67,9 @@ def _why_not(job: Job) -> str:
 
 
 def _put_back(root: Path, job: Job, words: str) -> PutBack:
+    if job.removed_at is not None:
+        told = f"its file was removed by {job.removed_by}; get it from S3"
+        return PutBack(job, words, problem=f"{told}, key {job.s3_key}, and drop it")
     if lies_in(job, root) is None:
         return PutBack(job, words, problem="its file is not in failed/ any more")
     try:

@@ -223,7 +223,7 @@ def _facts(found: Found) -> Iterator[tuple[str, object]]:
     job = found.job
     yield "job", job.id
     yield "zone and collection", f"{job.zone}, {job.collection}"
-    yield "lies in", found.lies_in or "nowhere of dropzone's any more"
+    yield "lies in", found.lies_in or _left(job)
     yield "size", f"{size(job.size)} ({job.size} bytes)"
     yield "type", job.doc_type
     yield "sha256", job.sha256
@@ -241,6 +241,14 @@ def _facts(found: Found) -> Iterator[tuple[str, object]]:
     yield "batch", job.batch_id
     yield "MLflow run", found.run_id
     yield "receipt", "found" if found.receipt else "none yet"
+
+
+def _left(job: Job) -> str:
+    if job.removed_at is None:
+        return "nowhere of dropzone's any more"
+    if job.removed_by == "a person":
+        return f"taken away by a person (noticed {clock(job.removed_at)})"
+    return f"removed {clock(job.removed_at)} by {job.removed_by}; S3 has it"
 
 
 def _failure(job: Job) -> Iterator[tuple[str, object]]:

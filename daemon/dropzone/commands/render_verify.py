@@ -42,6 +42,11 @@ def _summary(summary: Summary) -> Iterator[RenderableType]:
             f"{summary.no_longer_in_processed} files were taken out of processed/; "
             "S3 and Postgres hold them."
         )
+    if summary.removed_by_retention:
+        yield Text(
+            f"{summary.removed_by_retention} files were removed by retention; "
+            "S3 and Postgres hold them."
+        )
     if summary.unnamed_objects:
         yield Text(
             f"{summary.unnamed_objects} objects in S3 belong to no document "

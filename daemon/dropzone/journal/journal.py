@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from dropzone import queries
-from dropzone.errors import ZoneError
+from dropzone.errors import DropzoneError, ZoneError
+from dropzone.journal import schema
 from dropzone.journal.writer import (
     JobConflict,
-    JournalDamaged,
     Statement,
+    Unit,
     Writer,
     translated,
 )
@@ -24,9 +25,6 @@ from dropzone.models import ENDED, Job, Outcome, Status
 
 __all__ = ["Batch", "Counts", "Finding", "JobConflict", "Journal", "move"]
 
-SCHEMA_VERSION = 1
-# No dropzone ever gets here: the number was overwritten.
-_LATEST_VERSION = 10_000
 _SQL = queries.load("dropzone.journal", "statements.sql")
 
 # Drawn in docs/architecture.md. WAITING goes back to where it was.
@@ -83,6 +81,14 @@ class Counts:
         return self.outcomes.get(Outcome.FAILED, 0) - self.retried
 
 
+class _Shrink(Unit[None]):
+    __slots__ = ()
+
+    def work(self, connection: sqlite3.Connection) -> None:
+        # Each row it yields is a page given back.
+        connection.execute(_SQL["shrink"]).fetchall()
+
+
 def move(job: Job, status: Status, **changes: Any) -> Job:
     """Return the job in its next state. Pure: ``Journal.save`` makes it durable.
 
@@ -105,7 +111,8 @@ class Journal:
         """Open the journal, making it where ``create`` allows.
 
         Raises:
-            ZoneError: it is not there, or of a newer version.
+            ZoneError: it is not there, or of an older version and not to be made.
+            ConfigurationError: it is of a newer version.
             JournalDamaged: SQLite cannot read it.
             ServiceUnavailable: the disk does not take it (``disk``).
 
@@ -122,13 +129,13 @@ class Journal:
             )
         try:
             if create:
-                self._writer = Writer(self._prepare())
+                self._writer = Writer(schema.prepare(path))
             else:
-                _check_made(self._reader(), path)
+                schema.check_made(self._reader(), path)
         except sqlite3.Error as error:
             self.close()
             raise translated(error) from error
-        except ZoneError:
+        except DropzoneError:
             self.close()
             raise
 
@@ -219,6 +226,47 @@ class Journal:
 
     def fail_batch(self, batch_id: str, error: str) -> None:
         self._write(Statement(_SQL["fail_batch"], [{"id": batch_id, "error": error}]))
+
+    # Care: what retention does (``dropzone.care``).
+
+    def note_removed(self, jobs: Mapping[str, str], marks: Mapping[str, str]) -> None:
+        """Write that the files of these jobs were removed, and by which rule.
+
+        ``marks`` tell how far the records of removals are known.
+        """
+        now = time.time()
+        rows = [{"id": id_, "rule": rule, "at": now} for id_, rule in jobs.items()]
+        names = [{"name": name, "value": value} for name, value in marks.items()]
+        self._write(Statement(_SQL["removed"], rows), Statement(_SQL["mark"], names))
+
+    def drop(self, jobs: Sequence[Job]) -> None:
+        """Remove the rows of ended jobs; the counts keep them."""
+        rows = [{"id": job.id} for job in jobs]
+        batches = [{"id": id_} for id_ in {job.batch_id for job in jobs}]
+        self._write(
+            Statement(_SQL["count_dropped"], rows),
+            Statement(_SQL["drop"], rows),
+            Statement(_SQL["drop_batch"], batches),
+        )
+
+    def shrink(self) -> None:
+        """Give some free pages back to the file system."""
+        if self._writer is not None:
+            self._writer.run(_Shrink())
+
+    def kept(self, status: Status, after: Job | None, limit: int) -> list[Job]:
+        """Return ended jobs whose files were not removed, the longest ended first."""
+        where = (after.ended_at or 0.0, after.id) if after else (0.0, "")
+        values = {"status": status, "ended_at": where[0], "id": where[1]}
+        return list(self._jobs("kept", **values, limit=limit))
+
+    def ended_before(self, moment: float, after: str, limit: int) -> list[Job]:
+        """Return jobs that ended before ``moment``, in the order of their ids."""
+        # An id begins with the time of its claim, which comes before the end.
+        until = f"{max(0, int(moment * 1000)) + 1:012x}"
+        until = f"{until[:8]}-{until[8:]}"
+        values = {"before": moment, "after": after, "until": until}
+        return list(self._jobs("ended_before", **values, limit=limit))
 
     # Reading: from any thread, also while another process writes.
 
@@ -346,58 +394,12 @@ class Journal:
     def _reader(self) -> sqlite3.Connection:
         reader: sqlite3.Connection | None = getattr(self._local, "reader", None)
         if reader is None:
-            reader = _connect(self._path)
+            reader = schema.connect(self._path)
             reader.execute("PRAGMA query_only = ON")
             self._local.reader = reader
             with self._lock:
                 self._readers.append(reader)
         return reader
-
-    def _prepare(self) -> sqlite3.Connection:
-        connection = _connect(self._path)
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            # FULL: a commit that returned survives a power cut.
-            connection.execute("PRAGMA synchronous = FULL")
-            if _check_version(connection, self._path) == 0:
-                schema = queries.text("dropzone.journal", "schema.sql")
-                connection.executescript(
-                    f"BEGIN IMMEDIATE;{schema};"
-                    f"PRAGMA user_version = {SCHEMA_VERSION};COMMIT;"
-                )
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-
-def _check_version(connection: sqlite3.Connection, path: Path) -> int:
-    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-    if version > _LATEST_VERSION:
-        raise JournalDamaged(f"The journal {path} says that its schema is {version}.")
-    if version > SCHEMA_VERSION:
-        raise ZoneError(
-            f"{path} was written by a newer dropzone (schema {version}).",
-            hint="Install that version, or a later one.",
-        )
-    return version
-
-
-def _check_made(connection: sqlite3.Connection, path: Path) -> None:
-    if not _check_version(connection, path):
-        raise ZoneError(
-            f"The journal {path} is being made just now.",
-            hint="Try again in a moment.",
-        )
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    # Connections are closed by Journal.close, from whichever thread calls it.
-    connection = sqlite3.connect(
-        path, isolation_level=None, check_same_thread=False, timeout=10
-    )
-    connection.row_factory = sqlite3.Row
-    return connection
 
 
 def _row(job: Job) -> dict[str, Any]:

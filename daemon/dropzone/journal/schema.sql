@@ -31,7 +31,9 @@ CREATE TABLE jobs (
     lease_token    TEXT,
     batch_id       TEXT,
     data           TEXT NOT NULL,
-    metadata       TEXT NOT NULL
+    metadata       TEXT NOT NULL,
+    removed_at     REAL,
+    removed_by     TEXT
 ) WITHOUT ROWID;
 
 CREATE INDEX jobs_by_status ON jobs (status, outcome);
@@ -39,6 +41,9 @@ CREATE INDEX jobs_by_path ON jobs (path);
 CREATE INDEX jobs_by_sha256 ON jobs (sha256) WHERE sha256 IS NOT NULL;
 CREATE INDEX jobs_by_batch ON jobs (batch_id) WHERE batch_id IS NOT NULL;
 CREATE INDEX jobs_by_inode ON jobs (inode) WHERE status = 'failed';
+-- Whose files lie in processed/ or failed/ still, for retention.
+CREATE INDEX jobs_kept ON jobs (status, ended_at, size)
+    WHERE removed_at IS NULL AND ended_at IS NOT NULL;
 
 -- What in input/ cannot become a job as it is, and what a person can do about it.
 CREATE TABLE findings (
@@ -63,3 +68,14 @@ CREATE TABLE batches (
 CREATE INDEX batches_by_state ON batches (state) WHERE state <> 'logged';
 
 CREATE TABLE marks (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+
+-- What the rows counted that retention.journal_days dropped.
+CREATE TABLE dropped (
+    status      TEXT NOT NULL,
+    outcome     TEXT NOT NULL,
+    collection  TEXT NOT NULL,
+    retried     INTEGER NOT NULL,
+    jobs        INTEGER NOT NULL,
+    bytes       INTEGER NOT NULL,
+    PRIMARY KEY (status, outcome, collection, retried)
+) WITHOUT ROWID;

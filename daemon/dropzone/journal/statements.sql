@@ -3,12 +3,13 @@ INSERT INTO jobs (
     id, zone, collection, path, status, size, mtime_ns, device, inode, sha256, doc_type,
     s3_key, outcome, attempts, resume_status, error_step, error_class, error_message,
     retry_at, created_at, started_at, last_activity, ended_at, end_reason, version,
-    lease_owner, lease_token, batch_id, data, metadata
+    lease_owner, lease_token, batch_id, data, metadata, removed_at, removed_by
 ) VALUES (
     :id, :zone, :collection, :path, :status, :size, :mtime_ns, :device, :inode, :sha256,
     :doc_type, :s3_key, :outcome, :attempts, :resume_status, :error_step, :error_class,
     :error_message, :retry_at, :created_at, :started_at, :last_activity, :ended_at,
-    :end_reason, :version, :lease_owner, :lease_token, :batch_id, :data, :metadata
+    :end_reason, :version, :lease_owner, :lease_token, :batch_id, :data, :metadata,
+    :removed_at, :removed_by
 )
 
 -- name: save
@@ -79,9 +80,15 @@ ORDER BY id DESC LIMIT 1
 
 -- name: counts
 SELECT status, outcome, count(*) AS jobs FROM jobs GROUP BY status, outcome
+UNION ALL
+SELECT status, outcome, sum(jobs) AS jobs FROM dropped GROUP BY status, outcome
 
 -- name: failed_open
-SELECT count(*) AS jobs FROM jobs WHERE status = 'failed' AND end_reason <> 'retried'
+SELECT (
+    SELECT count(*) FROM jobs WHERE status = 'failed' AND end_reason <> 'retried'
+) + (
+    SELECT coalesce(sum(jobs), 0) FROM dropped WHERE status = 'failed' AND NOT retried
+) AS jobs
 
 -- name: oldest_unfinished
 SELECT min(created_at) AS created_at FROM jobs
@@ -97,8 +104,13 @@ SELECT count(*) AS jobs, coalesce(sum(size), 0) AS bytes FROM jobs
 WHERE id > :after AND ended_at >= :since
 
 -- name: collections
-SELECT collection, outcome, count(*) AS jobs, sum(size) AS bytes FROM jobs
-WHERE outcome IS NOT NULL AND end_reason <> 'retried'
+SELECT collection, outcome, sum(jobs) AS jobs, sum(bytes) AS bytes FROM (
+    SELECT collection, outcome, count(*) AS jobs, sum(size) AS bytes FROM jobs
+    WHERE outcome IS NOT NULL AND end_reason <> 'retried'
+    GROUP BY collection, outcome
+    UNION ALL
+    SELECT collection, outcome, jobs, bytes FROM dropped WHERE NOT retried
+)
 GROUP BY collection, outcome ORDER BY collection
 
 -- name: find
@@ -161,6 +173,47 @@ SELECT * FROM batches WHERE id = :id
 
 -- name: jobs_of_batch
 SELECT * FROM jobs WHERE batch_id = :id ORDER BY id
+
+-- name: kept
+SELECT * FROM jobs
+WHERE removed_at IS NULL AND ended_at IS NOT NULL AND status = :status
+    AND (ended_at > :ended_at OR (ended_at = :ended_at AND id > :id))
+    AND end_reason <> 'retried'
+ORDER BY ended_at, id LIMIT :limit
+
+-- name: kept_bytes
+SELECT count(*) AS jobs, coalesce(sum(size), 0) AS bytes FROM jobs
+WHERE removed_at IS NULL AND ended_at IS NOT NULL AND status = 'done'
+
+-- name: removed
+UPDATE jobs SET removed_at = :at, removed_by = :rule
+WHERE id = :id AND removed_at IS NULL
+
+-- name: ended_before
+SELECT * FROM jobs
+WHERE id > :after AND id < :until AND status IN ('done', 'failed')
+    AND ended_at < :before
+ORDER BY id LIMIT :limit
+
+-- name: count_dropped
+INSERT INTO dropped (status, outcome, collection, retried, jobs, bytes)
+SELECT status, outcome, collection, end_reason = 'retried', 1, size
+FROM jobs WHERE id = :id AND status IN ('done', 'failed')
+ON CONFLICT (status, outcome, collection, retried) DO UPDATE SET
+    jobs = jobs + 1, bytes = bytes + excluded.bytes
+
+-- name: drop
+DELETE FROM jobs WHERE id = :id AND status IN ('done', 'failed')
+
+-- name: drop_batch
+DELETE FROM batches WHERE id = :id AND state = 'logged'
+    AND NOT EXISTS (SELECT 1 FROM jobs WHERE batch_id = :id)
+
+-- name: dropped
+SELECT coalesce(sum(jobs), 0) AS jobs FROM dropped
+
+-- name: shrink
+PRAGMA incremental_vacuum(2000)
 
 -- name: mark
 INSERT INTO marks (name, value) VALUES (:name, :value)

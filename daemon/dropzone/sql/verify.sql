@@ -8,7 +8,8 @@ LEFT JOIN dropzone.documents AS document ON document.id = delivery.document_id
 WHERE delivery.job_id = ANY(%s::uuid[])
 
 -- name: deliveries_after
-SELECT job_id::text AS job FROM dropzone.deliveries
+SELECT job_id::text AS job, extract(epoch FROM ended_at)::float8 AS ended
+FROM dropzone.deliveries
 WHERE zone = %(zone)s AND job_id > %(after)s::uuid
 ORDER BY job_id LIMIT %(limit)s
 

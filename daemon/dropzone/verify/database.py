@@ -39,7 +39,8 @@ def check_deliveries(
     """Look for deliveries that no receipt speaks of, and whose job is not under way."""
     asked = {"zone": zone, "limit": _LIMIT}
     for row in _pages(postgres, "deliveries_after", "job", _NO_JOB, asked):
-        if not ledger.has(row["job"]) and not under_way(row["job"]):
+        known = ledger.has(row["job"]) or ledger.is_dropped(row["job"], row["ended"])
+        if not known and not under_way(row["job"]):
             summary.add(
                 Problem(
                     2,

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
-from dropzone import receipts
+from dropzone import receipts, removals
+from dropzone.models import time_of
 
 T = TypeVar("T")
 Receipt = dict[str, Any]
@@ -27,6 +28,27 @@ class Ledger:
     twice: list[str] = field(default_factory=list)
     places: set[bytes] = field(default_factory=set)
     batches: Counter[str] = field(default_factory=Counter)
+    #: Jobs whose files retention removed.
+    removed: set[bytes] = field(default_factory=set)
+    #: Receipts up to this time were dropped by retention.
+    until: float = 0.0
+
+    @classmethod
+    def of(cls, zone: Path) -> "Ledger":
+        """Return a ledger that knows what retention removed from this zone.
+
+        Raises:
+            ZoneError: what retention wrote does not continue its chain.
+
+        """
+        made = cls()
+        anchor = receipts.Anchor.of(zone / "state" / "receipts")
+        made.until = anchor.until
+        if anchor.batch:
+            made.batches[anchor.batch] = anchor.batch_files
+        for job_id in removals.removed_jobs(zone):
+            made.removed.add(UUID(job_id).bytes)
+        return made
 
     def note(self, receipt: Receipt) -> None:
         job = UUID(receipt["job"]).bytes
@@ -38,6 +60,14 @@ class Ledger:
 
     def has(self, job_id: str) -> bool:
         return UUID(job_id).bytes in self.jobs
+
+    def was_removed(self, job_id: str) -> bool:
+        return UUID(job_id).bytes in self.removed
+
+    def is_dropped(self, job_id: str, ended: float) -> bool:
+        """Tell whether the receipt of this job may be among the dropped ones."""
+        # Either may be of a clock that is not ours, or was set.
+        return min(time_of(job_id), ended) <= self.until
 
 
 def stream(zone: Path, ledger: Ledger) -> Iterator[Sequence[Receipt]]:

@@ -15,12 +15,18 @@ _REASON = ".error.json"
 _BLOCK = 1 << 20
 
 
-def check_receipt(zone: Path, receipt: Receipt, summary: Summary) -> None:
+def check_receipt(
+    zone: Path, receipt: Receipt, ledger: Ledger, summary: Summary
+) -> None:
     """Look at the file of one receipt.
 
     One that is gone is counted, not blamed: people archive what was processed. S3 and
     Postgres must hold it then, which is checked for every receipt anyway.
     """
+    if ledger.was_removed(receipt["job"]):
+        # A later drop may have taken its place since then.
+        summary.removed_by_retention += 1
+        return
     file = _path_of(zone, receipt)
     try:
         size = os.lstat(file).st_size

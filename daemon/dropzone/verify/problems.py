@@ -47,6 +47,7 @@ class Summary:
     runs: int = 0
     under_way: int = 0
     no_longer_in_processed: int = 0
+    removed_by_retention: int = 0
     unnamed_objects: int = 0
     problems: list[Problem] = field(default_factory=list)
     repaired: list[Problem] = field(default_factory=list)

@@ -66,6 +66,11 @@ class Repair:
     def _upload(self, problem: Problem) -> bool:
         job = self._job(problem)
         file = self._file(job)
+        if job.removed_at is not None:
+            raise DropzoneError(
+                f"The file was removed by {job.removed_by}, after S3 had proven it.",
+                hint="Restore the object from a backup, or drop the file again.",
+            )
         if file is None or job.s3_key is None:
             raise DropzoneError(
                 "The file is not in the zone any more.",
