@@ -1,8 +1,8 @@
 """How parts follow from the settings, wherever they are built: daemon or command."""
 
 import os
-from typing import Any
 import threading
+from typing import Any
 
 from dropzone import care, fsops
 from dropzone.care.cleaning import Zone as CleanedZone
