@@ -90,7 +90,7 @@ def run(
 
     source = ConfigSource(config)
     settings = source.last.settings
-    log.configure(settings.log.level, settings.log.format)
+    log.set_up(settings.log)
     told = greeting.printer(settings) if sys.stdout.isatty() else None
     raise typer.Exit(Daemon(source).run(once=once, ready=told))
 

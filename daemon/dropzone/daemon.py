@@ -179,7 +179,7 @@ class Daemon:
         if before == plan.settings:
             return
         if before.log != plan.settings.log:
-            log.configure(plan.settings.log.level, plan.settings.log.format)
+            log.set_up(plan.settings.log)
         extract = plan.settings.extract
         self._parsers.update(
             memory_mb=extract.memory_mb, timeout_seconds=extract.timeout_seconds

@@ -3,9 +3,14 @@
 import logging
 import sys
 from contextlib import AbstractContextManager
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import structlog
+
+from dropzone.log_file import LogFile
+from dropzone.settings import Log
+
+_MEGABYTE = 1_000_000
 
 # botocore prints session tokens and signatures at DEBUG, so these stay at WARNING
 # whatever our own level is.
@@ -20,6 +25,7 @@ class _Form:
 
     level = logging.INFO
     last: tuple[Any, ...] = ()
+    file: LogFile | None = None
 
 
 def _drop_lower(_logger: Any, method: str, event: Any) -> Any:
@@ -67,6 +73,24 @@ def configure(
     )
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def set_up(chosen: Log) -> None:
+    """Set up structlog as the settings say; may be called again.
+
+    Raises:
+        ConfigurationError: the log file cannot be written.
+
+    """
+    if chosen.file is None:
+        configure(chosen.level, chosen.format)
+        return
+    out = _Form.file
+    if out is None or out.baseFilename != str(chosen.file):
+        most = int(chosen.file_megabytes * _MEGABYTE)
+        out = LogFile(chosen.file, most_bytes=most, count=chosen.file_count)
+        _Form.file = out
+    configure(chosen.level, chosen.format, cast("TextIO", out))
 
 
 def bound(**keys: Any) -> AbstractContextManager[None]:

@@ -30,7 +30,15 @@ from dropzone.settings import Settings, Zone
 
 #: Settings, or whole sections, that can change while the daemon runs.
 LIVE = frozenset(
-    {"log", "limits", "retention", "retry", "extract", "executor.uploads"}
+    {
+        "log.level",
+        "log.format",
+        "limits",
+        "retention",
+        "retry",
+        "extract",
+        "executor.uploads",
+    }
     | {"mlflow.batch_seconds", "mlflow.batch_files"}
 )
 #: The same for each zone; a zone itself may be added, but not be removed.

@@ -112,7 +112,7 @@ def test_an_empty_common_variable_says_nothing(write):
         ),
         ("aws: {regin: x}", "aws.regin ({path}, line 1): .* did you mean 'region'?"),
         ("zones: [{nam: x}]", "zones.0.nam ({path}, line 1): .* did you mean 'name'?"),
-        ("log: {qqqq: 1}", "log.qqqq .* known here: format, level"),
+        ("log: {qqqq: 1}", "log.qqqq .* known here: file, file_count, file_megabytes"),
         ("aws.region: x", "aws.region ({path}, line 1): there is no such setting"),
         ("qqqq.rrrr: x", "qqqq.rrrr ({path}, line 1): there is no such setting"),
     ],

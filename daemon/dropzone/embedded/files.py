@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -142,6 +143,28 @@ def open_log(path: Path) -> BinaryIO:
         path.replace(path.with_name(f"{path.name}.1"))
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     return open(descriptor, "ab", buffering=0)
+
+
+def trim_log(path: Path) -> None:
+    """Copy a log that grew too large to ``NAME.1`` and empty it, while it is written.
+
+    The server has it open for appending, so its next line begins the emptied file. A
+    line that comes between the copy and the cut is lost.
+    """
+    aside = path.with_name(f"{path.name}.1")
+    unfinished = path.with_name(f"{path.name}.1.new")
+    try:
+        if path.stat().st_size <= LOG_BYTES:
+            return
+        shutil.copyfile(path, unfinished)
+        unfinished.chmod(0o600)
+        unfinished.replace(aside)
+    except FileNotFoundError:
+        return
+    except OSError:
+        # No room for a copy: then the room is worth more than the lines.
+        unfinished.unlink(missing_ok=True)
+    os.truncate(path, 0)
 
 
 def last_lines(path: Path, start: int = 0, lines: int = 8) -> str:

@@ -115,6 +115,8 @@ class EmbeddedServices:
             if self._addresses is None:
                 return False
             if self.owns:
+                for server in self._servers:
+                    files.trim_log(self._directory / f"{server.name}.log")
                 return self._restart_the_dead()
             before = self._addresses
             return self._take_over() or (self._attach() and self._addresses != before)
