@@ -340,6 +340,10 @@ def doctor(
             "and search; needs the running daemon.",
         ),
     ] = False,
+    notify: Annotated[
+        bool,
+        typer.Option("--notify", help="Also send a test message to each target."),
+    ] = False,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -352,7 +356,7 @@ def doctor(
     from dropzone.commands import doctor as checks
     from dropzone.commands import output, render
 
-    findings = checks.examine(config, canary=canary)
+    findings = checks.examine(config, canary=canary, notify=notify)
     if as_json:
         output.print_json({"findings": findings})
     else:

@@ -41,6 +41,8 @@ ENVIRONMENT = {
     "MLFLOW_TRACKING_PASSWORD": "mlflow.password",
     "MLFLOW_TRACKING_TOKEN": "mlflow.token",
     "DROPZONE_WEB_TOKEN": "web.token",
+    "DROPZONE_NOTIFICATIONS": "notifications.targets",
+    "DROPZONE_WEBHOOK": "notifications.webhook",
 }
 
 # Those of them that may lie in a file or in the keyring too. AWS keys have a search of
@@ -50,7 +52,11 @@ MLFLOW_LOGIN = (
     "MLFLOW_TRACKING_PASSWORD",
     "MLFLOW_TRACKING_TOKEN",
 )
-SECRETS = ("POSTGRES_PASSWORD", "DATABASE_URL", *MLFLOW_LOGIN, "DROPZONE_WEB_TOKEN")
+SECRETS = (
+    *("POSTGRES_PASSWORD", "DATABASE_URL", *MLFLOW_LOGIN, "DROPZONE_WEB_TOKEN"),
+    # Whoever knows the address of a channel can write into it.
+    *("DROPZONE_NOTIFICATIONS", "DROPZONE_WEBHOOK"),
+)
 _TEXTS = frozenset(ENVIRONMENT[name] for name in SECRETS)
 
 

@@ -25,6 +25,8 @@ from dropzone.executor.turns import Turns
 from dropzone.heartbeats import Heartbeats
 from dropzone.measures import Measures
 from dropzone.models import UNDER_WAY, Outcome
+from dropzone.notifications.notifier import Notifier
+from dropzone.notifications.zone import Told
 from dropzone.reloading import Reload
 from dropzone.services import Services, without_own_addresses
 from dropzone.sessions import SessionPool
@@ -93,6 +95,12 @@ class Daemon:
         self._services = Services(
             self._settings, self._stop, self._connect, self._errors.put, self.hearts
         )
+        self._notifier = Notifier(
+            self._settings.notifications,
+            self._stop,
+            first_pause=self._settings.retry.first_pause_seconds,
+        )
+        self.on_reload(self._notifier.update)
         self._web = WebServer(self._settings.web, self._make_app, self._stop)
 
     def run(
@@ -120,6 +128,7 @@ class Daemon:
                     self._open(zone, once=once)
                     self._opened.append(zone)
                 failed_before = self._failed()
+                self._notifier.start([zone.source() for zone in self._zones])
                 for zone in self._zones:
                     zone.watch()
                 self._services.start()
@@ -130,6 +139,8 @@ class Daemon:
                     code = self._serve(once=once)
                 if once and self._failed() > failed_before:
                     code = 1
+                if once:
+                    self._notifier.flush()
             except Stopping:
                 code = 0
             finally:
@@ -212,6 +223,7 @@ class Daemon:
         with self._joining:
             self._zones = [*self._zones, zone]
             pool = self._pool
+        self._notifier.add(zone.source())
         zone.watch()
         if pool is not None:
             # It may have to wait for a service, which nobody else should wait for.
@@ -366,6 +378,8 @@ class Daemon:
         if not self._services.join(max(1.0, until - time.monotonic())):
             late.append("services")
         self._services.close()
+        if not self._notifier.join(max(1.0, until - time.monotonic())):
+            late.append("notifications")
         if not self._web.join(max(1.0, until - time.monotonic())):
             late.append("web")
         self._report(running=False, zones=opened)
@@ -390,8 +404,14 @@ class Daemon:
                 "isolation": self._parsers.isolation,
                 "web": self._web.report(),
                 "reload": self.last_reload and self.last_reload.told(),
+                "notifications": self._notify(zone.zone.name, report["paused"]),
             }
             zone.folders.write_report("daemon.json", json.dumps(report).encode())
+
+    def _notify(self, zone: str, paused: list[dict[str, Any]]) -> dict[str, Any]:
+        connected = self._services.pool is not None
+        told = Told(tuple(paused), connected, self._web.report()["url"])
+        return self._notifier.note(zone, told)
 
 
 def _held_up(zone: ZoneService, until: float) -> str:

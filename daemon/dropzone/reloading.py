@@ -34,6 +34,7 @@ LIVE = frozenset(
         "log.level",
         "log.format",
         "limits",
+        "notifications",
         "retention",
         "retry",
         "extract",

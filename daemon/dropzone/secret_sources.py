@@ -21,6 +21,7 @@ CARRIERS = (
     *("AWS_", "DATABASE_URL", "DROPZONE__", "PGPASS", "POSTGRES_PASSWORD"),
     *("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_URI"),
     "DROPZONE_WEB_TOKEN",
+    *("DROPZONE_NOTIFICATIONS", "DROPZONE_WEBHOOK"),
 )
 #: Longer than any token, shorter than a disk image named by mistake.
 _MOST_BYTES = 65_536

@@ -8,11 +8,8 @@ import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     PositiveFloat,
@@ -21,6 +18,10 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+
+from dropzone.notification_settings import Notifications
+from dropzone.section import Section as _Section
+from dropzone.section import web_address as _web_address
 
 #: Where AWS credentials are looked for, in this order unless the settings say another.
 #: Explicit before found, files before programs, and what asks the network last.
@@ -33,22 +34,6 @@ KEY_FIELDS = frozenset(
     {"prefix", "collection", "sha256", "sha256_2", "doc_type", "year", "month", "day"}
     | {"name", "ext", "job", "zone"}
 )
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-def _web_address(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-        fine = parts.scheme in {"http", "https"} and parts.hostname
-        _ = parts.port
-    except ValueError:
-        fine = None
-    if not fine:
-        raise ValueError("must be an address such as https://host:9000")
-    return url
 
 
 def _postgres_address(url: str) -> None:
@@ -348,6 +333,7 @@ class Settings(_Section):
     executor: Executor = Executor()
     web: Web = Web()
     log: Log = Log()
+    notifications: Notifications = Notifications()
     embedded: Embedded = Embedded()
 
     @model_validator(mode="after")

@@ -80,8 +80,8 @@ class Backlog:
 class ZoneStatus:
     """``pid`` is the daemon's, or None; ``served`` tells whether one ever ran here.
 
-    ``paused`` and ``watcher`` are as the running daemon reports them.
     ``reload`` is how the daemon's last reload went (see Reload in dropzone.reloading).
+    ``paused``, ``watcher`` and ``notifications`` are what the running daemon reports.
     ``waiting_in_input`` is counted, up to ``MOST_WAITING``, only while none runs.
     """
 
@@ -95,6 +95,7 @@ class ZoneStatus:
     waiting_in_input: int | None
     history: History
     reload: dict[str, Any] | None = None
+    notifications: dict[str, Any] = field(default_factory=dict)
 
     @property
     def fine(self) -> bool:
@@ -109,7 +110,7 @@ def of_all(settings: Settings, *, history: bool = True) -> list[ZoneStatus]:
         ZoneError: this user may not look into one.
 
     """
-    return [_of(zone, history=history) for zone in settings.zones]
+    return [of(zone, history=history) for zone in settings.zones]
 
 
 def web_of(settings: Settings) -> dict[str, Any]:
@@ -177,7 +178,8 @@ def _backlog(journal: Journal) -> Backlog:
     )
 
 
-def _of(zone: Zone, *, history: bool) -> ZoneStatus:
+def of(zone: Zone, *, history: bool = True) -> ZoneStatus:
+    """Return the status of one zone; the same errors."""
     pid = server_of(zone.path)
     report = report_of(zone.path)
     # A report of a former process says nothing about this one.
@@ -194,6 +196,7 @@ def _of(zone: Zone, *, history: bool) -> ZoneStatus:
         waiting_in_input=_waiting(zone) if pid is None else None,
         history=_history(journal) if history and journal.exists() else History(),
         reload=live.get("reload"),
+        notifications=live.get("notifications", {}),
     )
 
 

@@ -8,6 +8,7 @@ import unicodedata
 _DROPPED = dict.fromkeys([*range(9), 11, *range(14, 32), 127])
 # Most text needs nothing, and a search costs a tenth of a translation.
 _UNCLEAN = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f\ud800-\udfff]")
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
 def clean(text: str) -> str:
@@ -34,6 +35,28 @@ def display(name: bytes | str) -> str:
     raw = name if isinstance(name, bytes) else _encoded(name)
     text = raw.decode("utf-8", "backslashreplace")
     return "".join(c if _printable(c) else _escape(c) for c in text)
+
+
+def size(count: int) -> str:
+    """Return a number of bytes as people write it."""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:  # noqa: PLR2004 the step between units
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def span(seconds: float) -> str:
+    """Return a length of time in its two largest units."""
+    whole = max(0, int(seconds))
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE} s"
+    if whole < _DAY:
+        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"
+    return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
 
 
 def _encoded(name: str) -> bytes:

@@ -19,6 +19,7 @@ from dropzone.index import Indexer
 from dropzone.intake import Intake
 from dropzone.journal_opening import open_journal
 from dropzone.measures import Measures
+from dropzone.notifications.zone import Source
 from dropzone.pipeline import Gates, Pipeline
 from dropzone.readiness import Rules
 from dropzone.receipts import Receipts
@@ -133,6 +134,10 @@ class ZoneService:
         )
         self.watcher = self._make_watcher()
         self.tracker = self._make_tracker()
+
+    def source(self) -> Source:
+        """Return what messages about this zone are made of."""
+        return Source(self.zone, self.journal, lambda: self._receipts.end)
 
     def watch(self) -> None:
         """Begin to claim files and to log finished batches; needs no service."""

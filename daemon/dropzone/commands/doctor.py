@@ -8,6 +8,7 @@ from dropzone.commands import canary as canaries
 from dropzone.commands import (
     credentials,
     doctor_machine,
+    doctor_notifications,
     doctor_services,
     doctor_surroundings,
     doctor_web,
@@ -22,8 +23,12 @@ from dropzone.text import display
 _NAMED = 5
 
 
-def examine(path: Path | None, *, canary: bool = False) -> list[Diagnosis]:
+def examine(
+    path: Path | None, *, canary: bool = False, notify: bool = False
+) -> list[Diagnosis]:
     """Return the findings; with ``canary`` a small file goes the whole way too.
+
+    With ``notify`` each target of messages gets one.
 
     Raises:
         ConfigurationError: the settings are wrong, so nothing can be looked at.
@@ -41,6 +46,7 @@ def examine(path: Path | None, *, canary: bool = False) -> list[Diagnosis]:
     found += doctor_web.page(settings)
     found += doctor_services.programs(settings)
     found += doctor_services.all_services(settings)
+    found += doctor_notifications.targets_of(settings, send=notify)
     if canary:
         found += canaries.fly(settings)
     return found

@@ -15,6 +15,7 @@ _AWS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _HELD = (
     *("aws.secret_access_key", "postgres.password"),
     *("mlflow.password", "mlflow.token", "web.token"),
+    *("notifications.targets", "notifications.webhook"),
 )
 _URLS = ("postgres.url", "mlflow.tracking_uri")
 
@@ -66,9 +67,17 @@ def _in_settings(loaded: Loaded) -> list[str]:
         key
         for key in (*_HELD, *_URLS)
         if loaded.origins.get(key) == ours
-        and key not in loaded.referenced
+        and not _is_referenced(loaded, key)
         and (key in _HELD or _has_password(loaded, key))
     ]
+
+
+def _is_referenced(loaded: Loaded, key: str) -> bool:
+    """Return whether the file names variables there, in each item of a list."""
+    if key != "notifications.targets":
+        return key in loaded.referenced
+    count = len(loaded.settings.notifications.targets)
+    return all(f"{key}.{index}" in loaded.referenced for index in range(count))
 
 
 def _has_password(loaded: Loaded, key: str) -> bool:

@@ -15,11 +15,13 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from dropzone import text
 from dropzone.text import display
 
 # Wide enough never to fold a path: what reads a pipe wants one line for each row.
 _PIPE_WIDTH = 10_000
-_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+#: Messages, which commands do not make, tell sizes and times in the same words.
+size, span = text.size, text.span
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -68,28 +70,6 @@ def cells(*values: object) -> list[Text]:
 
 def shown(value: object) -> str:
     return display(value if isinstance(value, bytes) else str(value))
-
-
-def size(count: int) -> str:
-    """Return a number of bytes as people write it."""
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:  # noqa: PLR2004 the step between units
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"
-
-
-def span(seconds: float) -> str:
-    """Return a length of time in its two largest units."""
-    whole = max(0, int(seconds))
-    if whole < _MINUTE:
-        return f"{whole} s"
-    if whole < _HOUR:
-        return f"{whole // _MINUTE} min {whole % _MINUTE} s"
-    if whole < _DAY:
-        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"
-    return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
 
 
 def ago(moment: float | None) -> str:

@@ -79,6 +79,7 @@ def _zone(zone: ZoneStatus) -> Iterator[RenderableType]:
             yield Text(f"  {shown(pause['what_to_do'])}")
     yield from _without_events(zone.watcher)
     yield from reloaded(zone.reload)
+    yield from _not_told(zone.notifications)
     if zone.served:
         yield from _history(zone.history)
     yield Text()
@@ -128,6 +129,15 @@ def _without_events(watcher: Mapping[str, Any]) -> Iterator[RenderableType]:
         yield Text(f"Scanning, without file events: {shown(reason)}", style="yellow")
         if hint := watcher.get("what_to_do"):
             yield Text(f"  {shown(hint)}")
+
+
+def _not_told(notifications: Mapping[str, Any]) -> Iterator[RenderableType]:
+    for target in notifications.get("targets", ()):
+        if target["problem"]:
+            lasted = span_since(target["since"])
+            told = f"Messages do not arrive ({target['name']}), since {lasted}: "
+            yield Text(f"{told}{shown(target['problem'])}", style="yellow")
+            yield Text("  See: dropzone doctor --notify")
 
 
 def _history(history: History) -> Iterator[RenderableType]:
