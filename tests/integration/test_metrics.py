@@ -10,6 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from daemons import ZoneOfTest, wait_for, zone_on
+from deployed import names_in, queries
 from dropzone.embedded import ServiceAddresses
 from webclient import get
 
@@ -167,3 +168,12 @@ def test_every_metric_is_documented_and_every_documented_one_exists(served):
         for family in Scrape(url).families
     }
     assert told == named
+
+
+def test_alerts_and_dashboard_ask_for_what_is_there(served):
+    _, url = served
+    there = Scrape(url).names()
+    for query in queries():
+        asked = names_in(query)
+        assert asked or "up{" in query
+        assert asked <= there, query
