@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from dropzone import __version__
+from dropzone import __version__, pid_one
 from dropzone.commands import care_app, completion, credentials_app
 from dropzone.commands.command import PROBLEM, Command
 from dropzone.commands.options import Config, Json
@@ -222,6 +222,24 @@ def show(
     else:
         print(f"Nothing is known of {output.shown(what)}.", file=sys.stderr)
     raise typer.Exit(0 if found or lying else PROBLEM)
+
+
+@app.command(cls=Command)
+def health(*, config: Config = None, as_json: Json = False) -> None:
+    """Tell whether a daemon serves each zone and its main loop goes round.
+
+    For the health check of a container. A paused step is healthy: what it waits
+    for comes back without a restart, and 'status' tells it. The exit code is 1
+    when a zone has no daemon, or one that hangs.
+    """
+    from dropzone.commands import access, health, output
+
+    zones = health.of_all(access.settings(config))
+    if as_json:
+        output.print_json({"zones": zones})
+    else:
+        print("\n".join(zone.told for zone in zones))
+    raise typer.Exit(0 if all(zone.healthy for zone in zones) else PROBLEM)
 
 
 @app.command(cls=Command)
@@ -474,6 +492,7 @@ def services_env(*, config: Config = None, as_json: Json = False) -> None:
 
 def main() -> None:
     """Run the command line; never returns."""
+    pid_one.take_over()
     # A name that this terminal's encoding does not know must not end a command.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

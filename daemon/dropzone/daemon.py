@@ -402,6 +402,7 @@ class Daemon:
                 "version": __version__,
                 "started_at": self._started,
                 "isolation": self._parsers.isolation,
+                "stale": self.hearts.stale(),
                 "web": self._web.report(),
                 "reload": self.last_reload and self.last_reload.told(),
                 "notifications": self._notify(zone.zone.name, report["paused"]),

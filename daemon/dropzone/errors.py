@@ -32,6 +32,10 @@ class ZoneHeld(ZoneError):
     """Another process serves the zone: wait until it ends, or stop."""
 
 
+class ZoneNotOurs(ZoneError):
+    """The zone belongs to another user: a start again will not mend it (code 2)."""
+
+
 class ServiceUnavailable(DropzoneError):
     """The surroundings are at fault, not the document.
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from dropzone import disk, fsops
+from dropzone import disk, fsops, zone_rights
 from dropzone.errors import ZoneError, ZoneHeld
 
 _PROBE = ".rename-probe"
@@ -19,10 +19,11 @@ def open_zone(root: Path) -> tuple[dict[str, int], int]:
 
     Raises:
         ZoneError: another daemon holds the zone, or its folders are not on one mount,
-            or may not be used.
+            or may not be used; of the last, nothing was made.
         ServiceUnavailable: the disk is full or failing (``disk``).
 
     """
+    zone_rights.check(root)
     fds: dict[str, int] = {}
     lock = -1
     try:

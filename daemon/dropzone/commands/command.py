@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
-from dropzone.errors import ConfigurationError, DropzoneError, UsageError
+from dropzone.errors import ConfigurationError, DropzoneError, UsageError, ZoneNotOurs
 
 PROBLEM = 1
 WRONG_USE = 2
@@ -35,7 +35,7 @@ class Command(TyperCommand):
 
 
 def exit_code(error: DropzoneError) -> int:
-    wrong = isinstance(error, (ConfigurationError, UsageError))
+    wrong = isinstance(error, (ConfigurationError, UsageError, ZoneNotOurs))
     return WRONG_USE if wrong else PROBLEM
 
 

@@ -6,7 +6,7 @@ import resource
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dropzone import status
+from dropzone import status, zone_rights
 from dropzone.commands.diagnosis import Diagnosis, ok, warning
 from dropzone.errors import ZoneError
 from dropzone.settings import Zone
@@ -31,7 +31,7 @@ def here(zones: Sequence[Zone]) -> Iterator[Diagnosis]:
 
 
 def _kind() -> str:
-    if any(Path(name).exists() for name in ("/.dockerenv", "/run/.containerenv")):
+    if zone_rights.in_container():
         return "in a container"
     if "INVOCATION_ID" in os.environ:
         return "in a systemd unit"

@@ -15,12 +15,14 @@ import socket
 import struct
 import tempfile
 import threading
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import quote
 
 from dropzone import heartbeats
-from dropzone.embedded import files
+from dropzone.embedded import files, names
 from dropzone.embedded.account import RunAs, choose, give
 from dropzone.embedded.process import (
     FAST_SECONDS,
@@ -194,7 +196,8 @@ class PostgresServer:
             *(("--no-sync",) if self._fast_init else ()),
         ]
         initdb, start = self._run(
-            run_as, programs / "initdb", arguments, signal.SIGTERM
+            *(run_as, programs / "initdb", arguments, signal.SIGTERM),
+            environment=names.environment(aside),
         )
         try:
             while not initdb.wait(0.05):
@@ -211,6 +214,7 @@ class PostgresServer:
         program: Path,
         arguments: list[str],
         stop_signal: signal.Signals,
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> tuple[Child, int]:
         """Start a program; return it and where its part of the log begins."""
         with files.open_log(self._log) as log:
@@ -219,7 +223,7 @@ class PostgresServer:
                 [*run_as.prefix, str(program), *arguments],
                 stop_signal=stop_signal,
                 log=log,
-                environment={},
+                environment=environment,
                 account=run_as.account,
             )
         return child, start
