@@ -95,11 +95,7 @@ class Daemon:
         self._services = Services(
             self._settings, self._stop, self._connect, self._errors.put, self.hearts
         )
-        self._notifier = Notifier(
-            self._settings.notifications,
-            self._stop,
-            first_pause=self._settings.retry.first_pause_seconds,
-        )
+        self._notifier = Notifier(self._settings, self._stop, self.measures)
         self.on_reload(self._notifier.update)
         self._web = WebServer(self._settings.web, self._make_app, self._stop)
 

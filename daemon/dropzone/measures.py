@@ -155,6 +155,8 @@ class Measures:
         self._lock = threading.Lock()
         #: Messages to people, by whether they were delivered.
         self.messages: Counter[str] = Counter({"sent": 0, "failed": 0})
+        #: Those that are not delivered yet, by the zone.
+        self.messages_waiting: dict[str, int] = {}
 
     def zone(self, name: str) -> ZoneMeasures:
         """Return the measures of a zone, the same each time."""

@@ -19,6 +19,9 @@ from servers import connect
 TOKEN = "canary-session-token-8f1d"
 MLFLOW = "canary-mlflow-token-27aa"
 PASSWORD = "canary-postgres-password-51c9"
+# Nothing listens there.
+HOOKS = ["canary-hook-user-5a", "canary-hook-word-0e", "canary-hook-path-b7"]
+HOOK = "://{}:{}@127.0.0.1:9/{}".format(*HOOKS)
 WRONG = "canary-wrong-password-77e0"
 
 
@@ -35,6 +38,9 @@ def zone(tmp_path: Path, services: ServiceAddresses) -> Iterator[ZoneOfTest]:
         "AWS_SESSION_TOKEN": TOKEN,
         "MLFLOW_TRACKING_TOKEN": MLFLOW,
         "POSTGRES_PASSWORD": PASSWORD,
+        "DROPZONE_WEBHOOK": f"http{HOOK}",
+        "DROPZONE_NOTIFICATIONS": f"json{HOOK}",
+        "DROPZONE__NOTIFICATIONS__GROUP_SECONDS": "0.1",
         "DROPZONE__LOG__LEVEL": "debug",
         "DROPZONE__RETRY__CALL_SECONDS": "0.2",
         "DROPZONE__MLFLOW__BATCH_SECONDS": "0.1",
@@ -102,7 +108,7 @@ def commands(
 
 def test_a_daemon_at_work_gives_no_secret_away(zone: ZoneOfTest) -> None:
     secret = zone.environment["AWS_SECRET_ACCESS_KEY"]
-    canaries = [secret, TOKEN, MLFLOW, PASSWORD]
+    canaries = [secret, TOKEN, MLFLOW, PASSWORD, *HOOKS]
     daemon = zone.start()
     zone.drop("a.txt", b"The heron waits. " * 40)
     zone.drop("broken.pdf", b"%PDF-1.7 nothing of the kind")
@@ -110,6 +116,8 @@ def test_a_daemon_at_work_gives_no_secret_away(zone: ZoneOfTest) -> None:
 
     artifacts = zone.root / "state" / "mlflow" / "artifacts"
     wait_for(lambda: list(artifacts.rglob("files.json")), "a run is logged")
+    arrives = '"event": "messages do not arrive"'
+    wait_for(lambda: zone.log().count(arrives) == 2, "both targets are tried")
     family = descendants(daemon.pid)
     # MLflow's process and two parsers.
     assert len(family) >= 3
@@ -145,7 +153,7 @@ def test_failures_give_no_secret_away(zone: ZoneOfTest) -> None:
         # Nothing listens there.
         "MLFLOW_TRACKING_URI": f"http://me:{WRONG}@127.0.0.1:9",
     }
-    canaries = [WRONG, TOKEN, MLFLOW, PASSWORD]
+    canaries = [WRONG, TOKEN, MLFLOW, PASSWORD, *HOOKS]
     daemon = zone.start()
     zone.drop("a.txt", b"The heron waits.")
     wait_for(lambda: '"event": "paused"' in zone.log(), "the daemon pauses")

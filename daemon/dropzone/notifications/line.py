@@ -11,15 +11,13 @@ _LONGEST_PAUSE = 600.0
 
 
 class Line:
-    """Counts what went through; tells the log once when it breaks, and when it mends.
+    """Tells the log once when it breaks, and once when it mends.
 
     Written by one thread; others may read.
     """
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        self.sent = 0
-        self.failed = 0
         self._problem = ""
         self._since = 0.0
         self._pause = 0.0
@@ -39,7 +37,6 @@ class Line:
         }
 
     def succeed(self, message: Message | None) -> None:
-        self.sent += 1
         if self._problem:
             away = round(time.time() - self._since, 1)
             self._log.info("messages arrive again", away_seconds=away)
@@ -49,7 +46,6 @@ class Line:
 
     def fail(self, problem: str, first_pause: float) -> None:
         """Note a failure; the pause before the next try doubles."""
-        self.failed += 1
         self._pause = min(2 * self._pause or first_pause, _LONGEST_PAUSE)
         self._next_try = time.monotonic() + self._pause
         if not self._problem:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dropzone import log, threads
+from dropzone.measures import Measures
 from dropzone.notification_settings import Notifications
 from dropzone.notifications import courier, targets, wording
 from dropzone.notifications.book import Waiting
@@ -25,12 +26,13 @@ class Notifier:
     """Sends the messages of all zones of one daemon."""
 
     def __init__(
-        self, rules: Notifications, stop: threading.Event, *, first_pause: float
+        self, settings: Settings, stop: threading.Event, measures: Measures
     ) -> None:
-        """``first_pause`` are the seconds after the first failure; then it doubles."""
-        self._rules = self._new = rules
+        self._rules = self._new = settings.notifications
+        # After the first failure; then it doubles.
+        self._first = settings.retry.first_pause_seconds
         self._stop = stop
-        self._first = first_pause
+        self._measures = measures
         self._log = log.get("notifications")
         self._sources: list[Source] = []
         self._zones: dict[str, ZoneNotices] = {}
@@ -89,10 +91,11 @@ class Notifier:
         """
         self._told[zone] = told
         notices, lines = self._zones.get(zone), list(self._lines.values())
+        waiting = len(notices.book.outbox) if notices is not None else 0
+        self._measures.messages_waiting[zone] = waiting
         return {
-            "waiting": len(notices.book.outbox) if notices is not None else 0,
-            "sent": sum(line.sent for line in lines),
-            "failed": sum(line.failed for line in lines),
+            "waiting": waiting,
+            **self._measures.messages,
             "targets": [line.told() for line in lines],
         }
 
@@ -159,6 +162,7 @@ class Notifier:
         answers = self._send(parcels)
         for parcel, covered, answer in zip(parcels, covers, answers, strict=True):
             line = self._lines[parcel.target.key]
+            self._measures.notified(delivered=not answer.problem)
             if not answer.problem:
                 arrived = True
                 line.succeed(parcel.message)

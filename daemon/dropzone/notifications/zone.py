@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dropzone import log, receipts, status
-from dropzone.errors import ZoneError
+from dropzone.errors import DropzoneError
 from dropzone.journal import Journal
 from dropzone.models import Outcome
 from dropzone.notification_settings import Notifications
@@ -125,7 +125,7 @@ class ZoneNotices:
                 book.position = after
                 if count >= _MOST_READ:
                     break
-        except (ZoneError, OSError) as error:
+        except (DropzoneError, OSError) as error:
             self._log.warning(
                 "receipts were replaced under the messages",
                 reason=str(error),

@@ -109,6 +109,13 @@ class _Daemon(Collector):
             ("outcome",),
             [((name,), n) for name, n in self._parts.measures.messages.items()],
         )
+        waiting = dict(self._parts.measures.messages_waiting)
+        yield gauge(
+            "dropzone_notifications_waiting",
+            "Messages to people that a target did not take yet.",
+            ("zone",),
+            [((zone,), n) for zone, n in waiting.items()],
+        )
         yield counter(
             "dropzone_trace_spans",
             "Spans of traces since the start, by what became of them.",
