@@ -81,18 +81,12 @@ def run(
     """Watch the input folders and process every file dropped there.
 
     Ends at Ctrl-C or SIGTERM with 0; what is under way goes on at the next
-    start. With --once the exit code is 1 when a file failed.
+    start. With --once the exit code is 1 when a file failed. A zone that cannot
+    be served until a person acts ends it with 78, a wrong configuration with 2.
     """
-    from dropzone import log
-    from dropzone.commands import greeting
-    from dropzone.config_source import ConfigSource
-    from dropzone.daemon import Daemon
+    from dropzone.commands import serving
 
-    source = ConfigSource(config)
-    settings = source.last.settings
-    log.set_up(settings.log)
-    told = greeting.printer(settings) if sys.stdout.isatty() else None
-    raise typer.Exit(Daemon(source).run(once=once, ready=told))
+    raise typer.Exit(serving.serve(config, once=once))
 
 
 @app.command(cls=Command)

@@ -11,13 +11,14 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from dropzone import __version__, building, heartbeats, log, reloading
+from dropzone import __version__, building, heartbeats, log, reloading, systemd
 from dropzone.config_source import ConfigSource
 from dropzone.errors import (
     ConfigurationError,
     DropzoneError,
     ServiceUnavailable,
     Stopping,
+    ZoneError,
     ZoneHeld,
 )
 from dropzone.executor.parsers import ParserPool
@@ -49,6 +50,10 @@ _OPEN_SECONDS = 3600.0
 _ONCE_PATIENCE_SECONDS = 60.0
 # Longer than one run takes, the import of MLflow included.
 _TRACK_SECONDS = 60.0
+# What the embedded servers and the last threads may take beyond limits.stop_seconds.
+_SERVERS_STOP_SECONDS = 60.0
+#: Exit code: the zone or the machine cannot be served as it is, a person must act.
+UNFIT = 78
 
 
 class Daemon:
@@ -67,6 +72,7 @@ class Daemon:
         self._errors: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
         self._log = log.get("daemon")
         self._started = time.time()
+        self._unit = systemd.Notifier()
         #: Every loop of the daemon, its main loop included; who is overdue hangs.
         self.hearts = Heartbeats()
         #: What is counted since the start, for metrics and traces.
@@ -97,6 +103,7 @@ class Daemon:
         )
         self._notifier = Notifier(self._settings, self._stop, self.measures)
         self.on_reload(self._notifier.update)
+        self._watchdog = systemd.Watchdog(self._unit, self.hearts)
         self._web = WebServer(self._settings.web, self._make_app, self._stop)
 
     def run(
@@ -105,7 +112,7 @@ class Daemon:
         """Serve until a signal comes, or with ``once`` until everything has ended.
 
         ``ready`` is called when files are being watched. Returns 0, or 1 when a file
-        failed (``once``) or a step broke.
+        failed (``once``), or what ``exit_code`` says of the error that broke a step.
 
         Raises:
             ZoneError: a zone cannot be served.
@@ -120,15 +127,17 @@ class Daemon:
             try:
                 if not once:
                     self._web.start()
-                for zone in self._zones:
-                    self._open(zone, once=once)
-                    self._opened.append(zone)
+                with self._unit.starting(self.hearts):
+                    for zone in self._zones:
+                        self._open(zone, once=once)
+                        self._opened.append(zone)
                 failed_before = self._failed()
                 self._notifier.start([zone.source() for zone in self._zones])
                 for zone in self._zones:
                     zone.watch()
                 self._services.start()
                 self._log.info("started", version=__version__, pid=os.getpid())
+                self._unit.ready("watching; the services are being connected")
                 if ready is not None:
                     ready()
                 with self.hearts.loop("main"):
@@ -153,22 +162,25 @@ class Daemon:
         Called in the main thread, while serving. When anything is wrong, everything
         stays as it is; the outcome, which is returned, says what.
         """
-        began = time.monotonic()
-        try:
-            plan = self._plan()
-            added = self._open_added(plan)
-        except DropzoneError as error:
-            outcome = Reload.failed(began, error)
-        else:
-            self._put_in_force(plan)
-            for zone in added:
-                self._join_in(zone)
-            outcome = Reload.of(began, plan)
+        with self._unit.reloading():
+            outcome = self._reload()
         self.last_reload = outcome
         self.measures.reloaded(succeeded=outcome.ok)
         outcome.tell(self._log)
         self._report(running=True)
         return outcome
+
+    def _reload(self) -> Reload:
+        began = time.monotonic()
+        try:
+            plan = self._plan()
+            added = self._open_added(plan)
+        except DropzoneError as error:
+            return Reload.failed(began, error)
+        self._put_in_force(plan)
+        for zone in added:
+            self._join_in(zone)
+        return Reload.of(began, plan)
 
     def _plan(self) -> reloading.Plan:
         before = self._source.last
@@ -261,7 +273,9 @@ class Daemon:
         while reason := _held_up(zone, until):
             if reason != told:
                 self._log.warning("waiting for the zone", reason=reason)
+                self._unit.status(f"waiting for the zone: {reason}")
                 told = reason
+            heartbeats.beat()
             if self._stop.wait(_HELD_SECONDS):
                 raise Stopping("The daemon is stopping.")
 
@@ -298,6 +312,7 @@ class Daemon:
         reported = 0.0
         while not self._stop.wait(_TICK_SECONDS):
             heartbeats.beat()
+            self._watchdog.look()
             try:
                 error = self._errors.get_nowait()
             except queue.Empty:
@@ -308,7 +323,7 @@ class Daemon:
                 )
                 self._log.critical("stopping because a step broke", reason=told)
                 # What only a person can mend is not mended by another start.
-                return 2 if isinstance(error, ConfigurationError) else 1
+                return exit_code(error)
             self._tick()
             if time.monotonic() - reported >= _REPORT_SECONDS:
                 self._look_at_settings()
@@ -365,6 +380,7 @@ class Daemon:
         begun = time.monotonic()
         until = begun + self._settings.limits.stop_seconds
         self._stop.set()
+        self._unit.stopping(self._settings.limits.stop_seconds + _SERVERS_STOP_SECONDS)
         self._log.info("stopping", within_seconds=self._settings.limits.stop_seconds)
         late: list[str] = []
         self._tracking.close()
@@ -388,8 +404,10 @@ class Daemon:
         self._log.info("stopped", seconds=round(time.monotonic() - begun, 2), **left)
 
     def _report(self, *, running: bool, zones: list[ZoneService] | None = None) -> None:
+        reports = []
         for zone in self._zones if zones is None else zones:
             report = zone.report()
+            reports.append(report)
             if self._services.pause is not None:
                 report["paused"].append(self._services.pause.told())
             report |= {
@@ -404,11 +422,23 @@ class Daemon:
                 "notifications": self._notify(zone.zone.name, report["paused"]),
             }
             zone.folders.write_report("daemon.json", json.dumps(report).encode())
+        if running:
+            connected = self._services.pool is not None
+            self._unit.status(systemd.sentence(reports, connected=connected))
 
     def _notify(self, zone: str, paused: list[dict[str, Any]]) -> dict[str, Any]:
         connected = self._services.pool is not None
         told = Told(tuple(paused), connected, self._web.report()["url"])
         return self._notifier.note(zone, told)
+
+
+def exit_code(error: BaseException) -> int:
+    """Return with what ``dropzone run`` ends: docs/operations.md lists the codes."""
+    if isinstance(error, ConfigurationError):
+        return 2
+    if isinstance(error, ZoneError) and not isinstance(error, ZoneHeld):
+        return UNFIT
+    return 1
 
 
 def _held_up(zone: ZoneService, until: float) -> str:

@@ -1,4 +1,4 @@
-"""Logging: events with keys; for people on a terminal, JSON lines otherwise."""
+"""Logging: events with keys, told to people, to programs, or to the journal."""
 
 import logging
 import sys
@@ -7,11 +7,20 @@ from typing import Any, TextIO, cast
 
 import structlog
 
+from dropzone import journald
 from dropzone.log_file import LogFile
 from dropzone.settings import Log
 
 _MEGABYTE = 1_000_000
 
+_CALLSITE = structlog.processors.CallsiteParameterAdder(
+    [
+        structlog.processors.CallsiteParameter.PATHNAME,
+        structlog.processors.CallsiteParameter.LINENO,
+        structlog.processors.CallsiteParameter.FUNC_NAME,
+    ],
+    additional_ignores=[__name__],
+)
 # botocore prints session tokens and signatures at DEBUG, so these stay at WARNING
 # whatever our own level is.
 _QUIET = ("boto3", "botocore", "urllib3", "s3transfer", "httpx", "mlflow", "watchdog")
@@ -48,16 +57,8 @@ def configure(
     May be called again: loggers that were made before then follow too.
     """
     stream = out or sys.stderr
-    human = form == "human" or (form == "auto" and stream.isatty())
     _Form.level = _LEVELS[level]
-    _Form.last = (
-        (structlog.dev.ConsoleRenderer(colors=stream.isatty(), sort_keys=False),)
-        if human
-        else (
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(ensure_ascii=True),
-        )
-    )
+    _Form.last = _last(form, stream)
     structlog.configure(
         processors=[
             _drop_lower,
@@ -73,6 +74,15 @@ def configure(
     )
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _last(form: str, stream: TextIO) -> tuple[Any, ...]:
+    told = structlog.processors.format_exc_info
+    if form == "human" or (form == "auto" and stream.isatty()):
+        return (structlog.dev.ConsoleRenderer(colors=stream.isatty(), sort_keys=False),)
+    if form == "auto" and journald.is_journal(stream):
+        return (_CALLSITE, told, journald.Sender())
+    return (told, structlog.processors.JSONRenderer(ensure_ascii=True))
 
 
 def set_up(chosen: Log) -> None:

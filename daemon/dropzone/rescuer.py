@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dropzone import log
+from dropzone import heartbeats, log
 from dropzone.extract import doc_type_of
 from dropzone.journal import Journal, move
 from dropzone.models import (
@@ -84,6 +84,7 @@ class Rescuer:
         rescued = Rescued()
         known = {job.id: job for job in self._journal.unfinished()}
         for job_id, paths in work.items():
+            heartbeats.beat()
             self._rescue_folder(job_id, paths, known.pop(job_id, None), rescued)
         for job in known.values():
             self._rescue_missing(job, rescued)
@@ -105,6 +106,7 @@ class Rescuer:
         taken = 0
         # Page by page: after the loss of the journal they are all there ever were.
         while page := list(itertools.islice(receipts, _RESTORED_TOGETHER)):
+            heartbeats.beat()
             lost: list[Job] = []
             for receipt in page:
                 job = self._journal.get(receipt["job"])
@@ -205,6 +207,7 @@ class Rescuer:
 
     def _finish(self, rescued: Rescued) -> None:
         for start in range(0, len(self._claimed), _TOGETHER):
+            heartbeats.beat()
             group = self._claimed[start : start + _TOGETHER]
             signature = Signature(0, 0, 0, 0, 0)
             claims = [Claim(job.id, job.path, signature) for job in group]
@@ -213,6 +216,7 @@ class Rescuer:
             self._journal.save(jobs)
             rescued.resume.extend(jobs)
         for start in range(0, len(self._endings), _TOGETHER):
+            heartbeats.beat()
             self._release.end(self._endings[start : start + _TOGETHER])
 
     def _as_claimed(self, job: Job) -> Job:

@@ -315,12 +315,18 @@ def socket_directory(data: Path, owner: Account) -> Path:
     """Return where the socket goes: a socket's path may have 107 bytes only."""
     digest = hashlib.sha256(os.fsencode(data)).hexdigest()[:12]
     user = os.geteuid() if owner.user is None else owner.user
-    path = Path(tempfile.gettempdir()) / f"dz-{user}-{digest}"
+    path = _for_sockets() / f"dz-{user}-{digest}"
     # A comma would separate two hosts in the address.
     short = len(os.fsencode(path / f".s.PGSQL.{_PORT}")) <= _SOCKET_PATH_BYTES
     if short and "," not in str(path):
         return path
     return Path("/tmp") / path.name  # noqa: S108  # the directory in it is checked
+
+
+def _for_sockets() -> Path:
+    # A service of systemd has a /tmp of its own, where no command would find the socket.
+    runtime = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
+    return Path(runtime or tempfile.gettempdir())
 
 
 def _shared_memory_is_small() -> bool:

@@ -103,7 +103,7 @@ def running(directory: Path) -> RunningServices | None:
     # A record of a former owner may still be there while the next one starts.
     if record.addresses is None or record.owner is None or not record.ready:
         return None
-    if not record.owner.identity.alive:
+    if not record.owner.identity.seems_alive:
         return None
     owner = record.owner
     return RunningServices(record.addresses, owner.identity.pid, owner.role)
