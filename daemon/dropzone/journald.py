@@ -39,7 +39,7 @@ def is_journal(stream: TextIO, environ: Mapping[str, str] = os.environ) -> bool:
     """Return whether what is written to ``stream`` goes straight to the journal."""
     try:
         there = os.fstat(stream.fileno())
-    except (OSError, ValueError):
+    except (AttributeError, OSError, ValueError):
         return False
     return environ.get("JOURNAL_STREAM") == f"{there.st_dev}:{there.st_ino}"
 
@@ -51,8 +51,8 @@ class Sender:
     front, for whoever writes to stderr: no event is lost.
     """
 
-    def __init__(self, path: str = SOCKET) -> None:
-        self._path = path
+    def __init__(self, path: str = "") -> None:
+        self._path = path or SOCKET
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         # Most events with a traceback fit then, and need no file of their own.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)

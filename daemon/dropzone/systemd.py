@@ -32,18 +32,19 @@ _NEXT = {"claimed": "to store", "stored": "to index", "indexed": "to release"}
 class Notifier:
     """Sends what has changed to $NOTIFY_SOCKET. Thread-safe."""
 
-    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str] = os.environ,
+        *,
+        extend_every: float = _EXTEND_EVERY_SECONDS,
+    ) -> None:
+        self._extend_every = extend_every
         self._address = _address(environ.get("NOTIFY_SOCKET", ""))
         self._log = log.get("systemd")
         self._told = ""
         self._failing = False
         #: Seconds within which the watchdog wants to hear of us; None: there is none.
         self.watchdog_seconds = _watchdog_seconds(environ)
-
-    @property
-    def listens(self) -> bool:
-        """Whether a manager wants to know."""
-        return self._address is not None
 
     def ready(self, status: str) -> None:
         """Tell that the start, or the reload, is over."""
@@ -88,7 +89,7 @@ class Notifier:
         over = threading.Event()
 
         def ask() -> None:
-            while not over.wait(_EXTEND_EVERY_SECONDS):
+            while not over.wait(self._extend_every):
                 if not hearts.stale():
                     self.extend(_EXTEND_SECONDS)
 

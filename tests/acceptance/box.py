@@ -149,7 +149,7 @@ def _children(pid: int) -> list[int]:
 
 
 def _end(nspawn: "subprocess.Popen[bytes]") -> None:
-    """Power the box off; what hangs is killed, and its first process takes all along."""
+    """Power the box off; when it hangs, kill it by its first process."""
     if nspawn.poll() is None:
         nspawn.send_signal(signal.SIGTERM)
     try:

@@ -324,7 +324,7 @@ def socket_directory(data: Path, owner: Account) -> Path:
 
 
 def _for_sockets() -> Path:
-    # A service of systemd has a /tmp of its own, where no command would find the socket.
+    # A service of systemd has a /tmp of its own, where no command finds the socket.
     runtime = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
     return Path(runtime or tempfile.gettempdir())
 
