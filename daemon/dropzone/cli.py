@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from dropzone import __version__, pid_one
-from dropzone.commands import care_app, completion, credentials_app
+from dropzone.commands import care_app, completion, control_app, credentials_app
 from dropzone.commands.command import PROBLEM, Command
 from dropzone.commands.options import Config, Json
 from dropzone.errors import UsageError
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 configs = typer.Typer(no_args_is_help=True, help="Check and show the configuration.")
 services = typer.Typer(no_args_is_help=True, help="The embedded Postgres and S3.")
+app.add_typer(control_app.app)
 app.add_typer(configs, name="config")
 app.add_typer(services, name="services")
 app.add_typer(credentials_app.app, name="credentials")
@@ -87,19 +88,6 @@ def run(
     from dropzone.commands import serving
 
     raise typer.Exit(serving.serve(config, once=once))
-
-
-@app.command(cls=Command)
-def reload(*, config: Config = None, as_json: Json = False) -> None:
-    """Let the running daemon read its configuration again; tell what changed.
-
-    An edited file is read by itself a second later; SIGHUP does the same. What
-    needs a restart keeps its old value. The exit code is 1 when no daemon runs
-    or it keeps all old settings because something is wrong.
-    """
-    from dropzone.commands import reloader
-
-    raise typer.Exit(reloader.reload(config, as_json=as_json))
 
 
 @app.command(cls=Command)

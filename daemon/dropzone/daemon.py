@@ -324,8 +324,8 @@ class Daemon:
                 self._log.critical("stopping because a step broke", reason=told)
                 # What only a person can mend is not mended by another start.
                 return exit_code(error)
-            self._tick()
-            if time.monotonic() - reported >= _REPORT_SECONDS:
+            news = self._tick()
+            if news or time.monotonic() - reported >= _REPORT_SECONDS:
                 self._look_at_settings()
                 self._report(running=True)
                 reported = time.monotonic()
@@ -343,21 +343,31 @@ class Daemon:
         if self._source.is_edited():
             self._reload_wanted.set()
 
-    def _tick(self) -> None:
-        if self._services.pool is None:
-            return
-        for zone in self._zones:
-            zone.pipeline.check()
-            zone.pipeline.resume_due()
+    def _tick(self) -> bool:
+        """Do what is due; return whether it is worth a report at once."""
+        news = [zone.hold() for zone in self._zones]
+        if self._services.pool is not None:
+            for zone in self._zones:
+                zone.pipeline.check()
+                zone.pipeline.resume_due()
+        return any(news)
 
     def _once(self) -> int | None:
         """Return the exit code when a run with ``once`` is over."""
-        pauses = [gate.pause for zone in self._zones for gate in zone.gates]
-        pauses.append(self._services.pause)
+        pauses = [
+            p
+            for zone in self._zones
+            for gate in zone.gates
+            for p in gate.current_pauses
+        ]
+        if self._services.pause is not None:
+            pauses.append(self._services.pause)
         for pause in pauses:
-            if pause is None or pause.trying:
+            if pause.trying:
                 continue
-            if time.time() - pause.since > _ONCE_PATIENCE_SECONDS:
+            # What a person or a window holds is not waited for at all.
+            patience = 0.0 if pause.wanted else _ONCE_PATIENCE_SECONDS
+            if time.time() - pause.since > patience:
                 self._log.error(
                     "not finished",
                     step=pause.step,

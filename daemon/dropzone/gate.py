@@ -4,54 +4,19 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Self, TypeVar
+from dataclasses import replace
+from typing import TypeVar
 
 from dropzone import heartbeats, log
 from dropzone.errors import DropzoneError, ServiceUnavailable, Stopping
+from dropzone.pauses import Pause
 
 T = TypeVar("T")
 
 # How long one call may take that only asks a disk.
 _CALL_SECONDS = 300.0
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """Why a step stands still: since when (epoch), what is wrong, what to do.
-
-    ``next_probe`` is in monotonic seconds: a clock that is set must not hold a step.
-    ``trying``: a probe succeeded, and the work is being tried again.
-    """
-
-    step: str
-    service: str
-    since: float
-    reason: str
-    hint: str
-    next_probe: float
-    trying: bool = False
-
-    @classmethod
-    def of(cls, step: str, error: ServiceUnavailable, seconds: float = 1.0) -> Self:
-        """Return the pause that begins now, with the first probe after ``seconds``."""
-        next_probe = time.monotonic() + seconds
-        return cls(
-            step, error.service, time.time(), error.message, error.hint, next_probe
-        )
-
-    def told(self) -> dict[str, object]:
-        """Return what ``status`` shows of it."""
-        return {
-            "step": self.step,
-            "service": self.service,
-            "since": self.since,
-            "reason": self.reason,
-            "what_to_do": self.hint,
-            "tries_again_in_seconds": round(
-                max(0.0, self.next_probe - time.monotonic()), 1
-            ),
-        }
+# How soon a step goes on that was held.
+_LOOK_SECONDS = 0.2
 
 
 class Gate:
@@ -92,6 +57,8 @@ class Gate:
         self._pause: Pause | None = None
         #: How often work for a service paused the step.
         self.pauses: Counter[str] = Counter()
+        #: Pauses that are wanted, by what wants them; replaced, never changed.
+        self._holds: dict[str, Pause] = {}
         self._log = log.get("gate").bind(step=step)
 
     @property
@@ -101,6 +68,53 @@ class Gate:
     @property
     def pause(self) -> Pause | None:
         return self._pause
+
+    @property
+    def current_pauses(self) -> list[Pause]:
+        """Everything that keeps the step from its work now, what is wanted first."""
+        fault = self._pause
+        return [*self._holds.values(), *([fault] if fault is not None else [])]
+
+    @property
+    def held(self) -> bool:
+        """True while somebody wants the step to stand still."""
+        return bool(self._holds)
+
+    def hold(self, service: str, pause: Pause | None) -> bool:
+        """Let the step stand still, or go on with None, as far as ``service`` goes.
+
+        What is under way is finished. Returns whether this changed anything. Called
+        by one thread.
+        """
+        before = self._holds.get(service)
+        others = {name: p for name, p in self._holds.items() if name != service}
+        self._holds = others if pause is None else {**others, service: pause}
+        if pause is not None and pause != before:
+            self.pauses[service] += 1
+            self._log.info(
+                "paused",
+                service=service,
+                reason=pause.reason,
+                hint=pause.hint,
+                until=pause.until,
+                **({"by": pause.by} if pause.by else {}),
+            )
+        elif pause is None and before is not None:
+            paused = round(time.time() - before.since, 1)
+            self._log.info("resumed", service=service, paused_seconds=paused)
+        return pause != before
+
+    def admit(self) -> None:
+        """Return when nobody wants the step to stand still; called before new work.
+
+        Raises:
+            Stopping: the daemon stops meanwhile.
+
+        """
+        while self._holds:
+            if self._stop.wait(_LOOK_SECONDS):
+                raise Stopping("The daemon is stopping.")
+            heartbeats.beat()
 
     def update(self, first_pause: float) -> None:
         """Begin the next pause with so many seconds."""

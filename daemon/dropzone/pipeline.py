@@ -198,12 +198,19 @@ class Pipeline:
         stored: list[Job] = []
         try:
             for job in jobs:
+                if self._gates.store.held:
+                    self._hand_on(stored)
+                    self._gates.store.admit()
                 self._store_job(job, stored)
         finally:
             # Also when the daemon stops: what is stored need not be stored again.
-            self._save(stored)
-        self.to_index.put(stored)
+            self._hand_on(stored)
         self.to_store.release(jobs)
+
+    def _hand_on(self, stored: list[Job]) -> None:
+        self._save(stored)
+        self.to_index.put(stored)
+        stored.clear()
 
     def _store_job(self, job: Job, stored: list[Job]) -> None:
         store = self._store
@@ -226,6 +233,7 @@ class Pipeline:
     def _index_jobs(self, jobs: list[Job]) -> None:
         if self._executor is None:
             raise Stopping("The pipeline is not connected.")
+        self._gates.index.admit()
         begun = time.monotonic()
         for job in jobs:
             self._indexing[job.id] = job
@@ -256,6 +264,7 @@ class Pipeline:
     # Release
 
     def _release_jobs(self, jobs: list[Job]) -> None:
+        self._gates.release.admit()
         begun = time.monotonic()
         same = [job for job in jobs if self._is_same(job)]
         if same:
@@ -284,6 +293,7 @@ class Pipeline:
         job = tried(job, step, error)
         verdict = judge(job, error, self._limits)
         if isinstance(verdict, Fail):
+            self._gates.release.admit()
             self._fail(job, verdict)
         else:
             self._wait(job, step, error, verdict)

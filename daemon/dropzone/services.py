@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dropzone import heartbeats, log, threads
 from dropzone.embedded import EmbeddedServices, ServiceAddresses, remembered
 from dropzone.errors import DropzoneError, ServiceUnavailable, Stopping
-from dropzone.gate import Pause
 from dropzone.heartbeats import Heartbeats
+from dropzone.pauses import Pause
 from dropzone.sessions import SessionPool
 from dropzone.sessions.settings import mlflow_settings, tracking_uri
 from dropzone.settings import Settings

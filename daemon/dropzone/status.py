@@ -4,14 +4,16 @@ import json
 import os
 import stat
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dropzone import zone_opening
+from dropzone import pauses, zone_opening
 from dropzone.errors import ZoneError
 from dropzone.journal import Finding, Journal
 from dropzone.models import UNDER_WAY
+from dropzone.pauses import PERSON, WINDOW
 from dropzone.readiness import NameFilter
 from dropzone.settings import Settings, Zone
 
@@ -80,8 +82,10 @@ class Backlog:
 class ZoneStatus:
     """``pid`` is the daemon's, or None; ``served`` tells whether one ever ran here.
 
+    ``notifications`` and ``watcher`` are what the running daemon reports, and
+    ``paused`` too, but for what a person paused, which lasts while none runs;
+    ``pauses_unknown`` says why nobody can tell that, if so.
     ``reload`` is how the daemon's last reload went (see Reload in dropzone.reloading).
-    ``paused``, ``watcher`` and ``notifications`` are what the running daemon reports.
     ``waiting_in_input`` is counted, up to ``MOST_WAITING``, only while none runs.
     """
 
@@ -96,11 +100,17 @@ class ZoneStatus:
     history: History
     reload: dict[str, Any] | None = None
     notifications: dict[str, Any] = field(default_factory=dict)
+    pauses_unknown: str = ""
+
+    @property
+    def faults(self) -> tuple[dict[str, Any], ...]:
+        """What is paused, but for windows of time: those are everyday life."""
+        return tuple(pause for pause in self.paused if pause["service"] != WINDOW)
 
     @property
     def fine(self) -> bool:
-        """True while a daemon serves the zone and no step is paused."""
-        return self.pid is not None and not self.paused
+        """True while a daemon serves the zone and no step is paused beyond a window."""
+        return self.pid is not None and not self.faults and not self.pauses_unknown
 
 
 def of_all(settings: Settings, *, history: bool = True) -> list[ZoneStatus]:
@@ -184,6 +194,7 @@ def of(zone: Zone, *, history: bool = True) -> ZoneStatus:
     report = report_of(zone.path)
     # A report of a former process says nothing about this one.
     live = report if pid is not None and report.get("pid") == pid else {}
+    paused, unknown = _paused(zone, live.get("paused", ()))
     journal = zone.path / "state" / "journal.sqlite"
     return ZoneStatus(
         zone=zone.name,
@@ -191,13 +202,26 @@ def of(zone: Zone, *, history: bool = True) -> ZoneStatus:
         served=journal.exists(),
         pid=pid,
         since=live.get("started_at"),
-        paused=tuple(live.get("paused", ())),
+        paused=paused,
         watcher=live.get("watcher", {}),
         waiting_in_input=_waiting(zone) if pid is None else None,
         history=_history(journal) if history and journal.exists() else History(),
         reload=live.get("reload"),
         notifications=live.get("notifications", {}),
+        pauses_unknown=unknown,
     )
+
+
+def _paused(
+    zone: Zone, reported: Iterable[dict[str, Any]]
+) -> tuple[tuple[dict[str, Any], ...], str]:
+    """Return what is paused, and why nobody can tell what persons paused, if so."""
+    try:
+        held = pauses.read(zone.path)
+    except pauses.PausesDamaged as error:
+        return tuple(reported), f"{error.message} {error.hint}"
+    wanted = (one.pause().told() for one in held.values())
+    return (*wanted, *(p for p in reported if p["service"] != PERSON)), ""
 
 
 def _waiting(zone: Zone) -> int:

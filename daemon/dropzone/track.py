@@ -130,6 +130,8 @@ class Tracker:
             self._process.reap()
             self._gate.call(lambda: self._batches.close_due(idle=self._idle()))
             for batch in self._journal.closed_batches():
+                if self._gate.held:
+                    break
                 self._gate.call(lambda batch=batch: self._track(batch))  # type: ignore[misc]
 
     def _track(self, batch: Batch) -> None:

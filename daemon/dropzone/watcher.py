@@ -188,6 +188,7 @@ class Watcher:
     def _loop(self) -> None:
         while not self._stop.is_set():
             try:
+                self._stand_by()
                 self._round()
             except Stopping:
                 return
@@ -199,6 +200,14 @@ class Watcher:
             with heartbeats.within(seconds + heartbeats.SILENCE_SECONDS):
                 self._wake.wait(seconds)
             self._wake.clear()
+
+    def _stand_by(self) -> None:
+        if not self._gate.held:
+            return
+        self._gate.admit()
+        # Much may have come and gone.
+        with self._hints.lock:
+            self._hints.scan = True
 
     def _round(self) -> None:
         with self._hints.lock:
@@ -329,10 +338,13 @@ class Watcher:
         self._record(findings, ())
 
     def _claim(self, ready: list[Entry]) -> None:
-        if not self._folders.is_input():
-            # These lie in a folder that is not called input any more.
+        if self._gate.held or not self._folders.is_input():
+            # A person wants them to wait, or these lie in a folder that is not called
+            # input any more.
             with self._hints.lock:
                 self._hints.scan = True
+            if self._gate.held:
+                self._wake.set()
             return
         taken = self._call(lambda: self._intake.take(ready))
         for entry in ready:

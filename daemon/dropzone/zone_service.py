@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dropzone import building, care, disk, suspects
+from dropzone import building, care, disk, log, suspects
 from dropzone.errors import ServiceUnavailable
 from dropzone.executor.local import LocalExecutor
 from dropzone.executor.parsers import ParserPool
@@ -20,6 +20,7 @@ from dropzone.intake import Intake
 from dropzone.journal_opening import open_journal
 from dropzone.measures import Measures
 from dropzone.notifications.zone import Source
+from dropzone.pauses import PERSON, STEPS, Pauses
 from dropzone.pipeline import Gates, Pipeline
 from dropzone.readiness import Rules
 from dropzone.receipts import Receipts
@@ -78,6 +79,9 @@ class ZoneService:
         self._caretaker: care.Caretaker | None = None
         self._care_gate: Gate | None = None
         self.folders = ZoneFolders(zone.path)
+        self._pauses = Pauses(zone.path)
+        self._told_problem = ""
+        self._log = log.get("zone").bind(zone=zone.name)
 
     def open(self) -> None:
         """Hold the zone, open its journal and receipts, and rescue what was left.
@@ -134,6 +138,8 @@ class ZoneService:
         )
         self.watcher = self._make_watcher()
         self.tracker = self._make_tracker()
+        # Before anything is taken.
+        self.hold()
 
     def source(self) -> Source:
         """Return what messages about this zone are made of."""
@@ -235,6 +241,23 @@ class ZoneService:
         )
         self._caretaker.start(self._hearts)
 
+    def hold(self) -> bool:
+        """Hold the steps that a person paused; return whether that is news.
+
+        Called several times a second.
+        """
+        held = self._pauses.look()
+        news = [
+            gate.hold(PERSON, held[step].pause() if step in held else None)
+            for step, gate in zip(STEPS, self.gates, strict=True)
+        ]
+        problem = self._pauses.problem
+        told = problem.message if problem is not None else ""
+        if problem is not None and told != self._told_problem:
+            self._log.error("pauses unknown", reason=told, hint=problem.hint)
+        self._told_problem = told
+        return any(news)
+
     def join(self, until: float) -> list[str]:
         """Wait for all threads until the monotonic time; name those that go on."""
         late = self.pipeline.join(until)
@@ -281,7 +304,7 @@ class ZoneService:
 
     def report(self) -> dict[str, Any]:
         """Return what ``status`` shows beside the journal's counts."""
-        pauses = [pause for gate in self.gates if (pause := gate.pause) is not None]
+        pauses = [pause for gate in self.gates for pause in gate.current_pauses]
         return {
             "zone": self.zone.name,
             "watcher": self.watcher.report(),

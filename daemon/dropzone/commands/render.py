@@ -70,19 +70,28 @@ def _zone(zone: ZoneStatus) -> Iterator[RenderableType]:
     yield Text.assemble((f"Zone {zone.zone}", "bold"), f"  {display(bytes(zone.path))}")
     yield _serving(zone)
     for pause in zone.paused:
-        yield Text.assemble(
-            (f"Paused: {pause['step']}", "bold yellow"),
-            f", because of {pause['service']}, since {span_since(pause['since'])}: ",
-            shown(pause["reason"]),
-        )
-        if pause["what_to_do"]:
-            yield Text(f"  {shown(pause['what_to_do'])}")
+        yield from _pause(pause)
+    if zone.pauses_unknown:
+        yield Text(zone.pauses_unknown, style="bold yellow")
     yield from _without_events(zone.watcher)
     yield from reloaded(zone.reload)
     yield from _not_told(zone.notifications)
     if zone.served:
         yield from _history(zone.history)
     yield Text()
+
+
+def _pause(pause: Mapping[str, Any]) -> Iterator[RenderableType]:
+    who = f"by {shown(pause['by'])}" if pause.get("by") else ""
+    why = who or f"because of {pause['service']}"
+    until = f", until {clock(pause['until'])}" if pause.get("until") else ""
+    yield Text.assemble(
+        (f"Paused: {pause['step']}", "bold yellow"),
+        f", {why}, since {span_since(pause['since'])}{until}: ",
+        shown(pause["reason"]),
+    )
+    if pause["what_to_do"]:
+        yield Text(f"  {shown(pause['what_to_do'])}")
 
 
 def reloaded(outcome: Mapping[str, Any] | None) -> Iterator[RenderableType]:

@@ -102,6 +102,7 @@ class LocalExecutor:
 
     def _prepare(self, request: IndexRequest) -> None:
         try:
+            self._gate.admit()
             with log.bound(job=request.job_id):
                 write = self._gate.call(lambda: self._indexer.prepare(request))
         except Stopping:

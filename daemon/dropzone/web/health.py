@@ -39,5 +39,5 @@ def _reasons(zone: ZoneStatus) -> Sequence[dict[str, Any]]:
             **pause,
             "what_to_do": pause["what_to_do"] or _GOES_ON,
         }
-        for pause in zone.paused
+        for pause in zone.faults
     ]

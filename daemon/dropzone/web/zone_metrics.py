@@ -175,7 +175,7 @@ class ZoneMetrics(Collector):
         paused: list[tuple[tuple[str, str], float]] = []
         since: list[tuple[tuple[str, str, str], float]] = []
         for zone in zones:
-            pauses = {gate.step: gate.pause for gate in zone.gates}
+            pauses = {g.step: next(iter(g.current_pauses), None) for g in zone.gates}
             pauses["services"] = self._services.pause
             for step, pause in pauses.items():
                 paused.append(((zone.zone.name, step), pause is not None))
