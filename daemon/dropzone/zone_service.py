@@ -20,7 +20,7 @@ from dropzone.intake import Intake
 from dropzone.journal_opening import open_journal
 from dropzone.measures import Measures
 from dropzone.notifications.zone import Source
-from dropzone.pauses import PERSON, STEPS, Pauses
+from dropzone.pauses import PERSON, Pauses
 from dropzone.pipeline import Gates, Pipeline
 from dropzone.readiness import Rules
 from dropzone.receipts import Receipts
@@ -248,8 +248,8 @@ class ZoneService:
         """
         held = self._pauses.look()
         news = [
-            gate.hold(PERSON, held[step].pause() if step in held else None)
-            for step, gate in zip(STEPS, self.gates, strict=True)
+            gate.hold(PERSON, held[gate.step].pause() if gate.step in held else None)
+            for gate in self.gates
         ]
         problem = self._pauses.problem
         told = problem.message if problem is not None else ""
