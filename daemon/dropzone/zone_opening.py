@@ -26,6 +26,11 @@ def open_zone(root: Path) -> tuple[dict[str, int], int]:
     zone_rights.check(root)
     fds: dict[str, int] = {}
     lock = -1
+    if restoring(root).exists():
+        raise ZoneError(
+            f"{root} was only half restored from a backup.",
+            hint="Empty the folder and its services, and run dropzone restore again.",
+        )
     try:
         _make(root, fds)
         lock = _hold(root, fds["state"])
@@ -95,6 +100,11 @@ def _try_renames(one: int, other: int) -> None:
     os.close(probe)
     os.rename(_PROBE, _PROBE, src_dir_fd=one, dst_dir_fd=other)
     os.unlink(_PROBE, dir_fd=other)
+
+
+def restoring(root: Path) -> Path:
+    """Return the file that is there while a backup is being restored into the zone."""
+    return root / "state" / "restoring"
 
 
 def holder_of(root: Path) -> int | None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import RenderableType
 from rich.text import Text
 
+from dropzone.backup import Made, Restored
 from dropzone.care import Report
 from dropzone.commands.output import cells, shown, size, table
 
@@ -14,6 +15,29 @@ _MOST_SHOWN = 50
 def reports(found: Sequence[Report]) -> Iterator[RenderableType]:
     for report in found:
         yield from _report(report)
+
+
+def backed_up(made: Made) -> Iterator[RenderableType]:
+    yield Text(
+        f"Backup {made.name} in {shown(bytes(made.folder))}: {made.files} files, "
+        f"{size(made.bytes)}, of which {size(made.new_bytes)} were read."
+    )
+    for told in made.left_out:
+        yield Text(f"Left out: {shown(told)}.", style="yellow")
+    for told in made.not_ours:
+        yield Text(told, style="yellow")
+    if made.pruned:
+        yield Text(f"Removed: {', '.join(made.pruned)}.")
+
+
+def restored(done: Restored) -> Iterator[RenderableType]:
+    yield Text(
+        f"Restored {done.files} files ({size(done.bytes)}) of {done.name}, made "
+        f"{done.made_at} by dropzone {done.version}."
+    )
+    for told in done.not_ours:
+        yield Text(told, style="yellow")
+    yield Text("Start the daemon (dropzone run), then prove it: dropzone verify --deep")
 
 
 def _report(report: Report) -> Iterator[RenderableType]:
