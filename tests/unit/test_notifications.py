@@ -134,6 +134,18 @@ def test_two_steps_that_wait_for_one_service_are_one_pause() -> None:
     assert long.steps == ["index", "store"]
 
 
+def test_what_is_paused_on_purpose_is_told_unless_it_ends_by_itself() -> None:
+    pauses = Pauses([], 0)
+    person = {**S3_DOWN, "service": "person", "until": None}
+    window = {**S3_DOWN, "service": "window", "until": None}
+    tonight = {**person, "until": 9000.0}
+    assert pauses.look([window, tonight], 1600, PATIENCE) == ([], [])
+    (long,), _ = pauses.look([window, person], 1600, PATIENCE)
+    assert wording.paused(long, 1600).title == "paused by a person for 10 min 0 s"
+    _, (over,) = pauses.look([window], 1700, PATIENCE)
+    assert wording.resumed(over).title == "goes on, a person resumed it"
+
+
 def test_a_restart_in_a_pause_tells_neither_its_end_nor_it_again() -> None:
     first = Pauses([], 0)
     first.look([S3_DOWN], 1600, PATIENCE)
@@ -279,6 +291,20 @@ def test_the_daily_summary_is_told_once_also_when_it_was_missed(zone) -> None:
     assert "1 failed, 1 indexed; 20 B." in message.text
     assert "Free on the zone's disk:" in message.text
     assert late.book.outcomes == {}
+
+
+def test_a_journal_that_cannot_be_asked_holds_no_message(zone, capsys) -> None:
+    zone.append(receipt(0))
+    Book(START, summed_up=time.time() - 2 * 86_400).save(zone.path / "state")
+    notices = zone.notices(daily_at="08:00")
+    zone.journal.close()
+    (zone.path / "state" / "journal.sqlite").write_bytes(b"no journal" * 1000)
+    notices.look(Told(), KEYS, flush=True)
+    assert kinds(notices) == ["failures", "summary"]
+    assert "cannot be told" in notices.book.outbox[1].message.text
+    told = capsys.readouterr().out
+    assert "a message has no mending" in told
+    assert "the summary knows only what ended" in told
 
 
 def test_a_full_disk_holds_no_message(zone, capsys) -> None:

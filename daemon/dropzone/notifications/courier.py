@@ -16,7 +16,7 @@ from dropzone.notifications.message import Message
 from dropzone.notifications.targets import Target
 
 # Beside the target's own time: to start Python and Apprise on a busy machine.
-_START_SECONDS = 10.0
+_START_SECONDS = 20.0
 # A message that is just being sent may arrive before the daemon ends.
 _STOP_SECONDS = 1.0
 

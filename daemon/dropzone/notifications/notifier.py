@@ -121,9 +121,7 @@ class Notifier:
         while not self._stop.wait(_TICK_SECONDS):
             try:
                 with self._working:
-                    self._follow()
-                    self._look()
-                    self._deliver()
+                    self._turn()
             except Exception:  # noqa: BLE001 told, and tried again
                 # Files go on without messages; what is to be told stays in the book.
                 self._log.exception("messages failed")
@@ -131,6 +129,14 @@ class Notifier:
         with self._working:
             for zone in self._zones.values():
                 zone.save(now=True)
+
+    def _turn(self) -> None:
+        try:
+            self._follow()
+            self._look()
+        finally:
+            # Whatever is wrong with new messages, those that are there go out.
+            self._deliver()
 
     def _follow(self) -> None:
         """Go by new settings, and look once whether each target is understood."""

@@ -4,6 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+#: As ``status`` tells of what is paused on purpose.
+PERSON, WINDOW = "person", "window"
+
 
 @dataclass(slots=True)
 class Standing:
@@ -59,6 +62,9 @@ class Pauses:
             one.seen = max(one.seen, now)
         for pause in paused:
             service = pause["service"]
+            if service == WINDOW or pause.get("until") is not None:
+                # It was set to end by itself.
+                continue
             known = self.standing.setdefault(service, Standing(service, pause["since"]))
             known.reason, known.what_to_do = pause["reason"], pause["what_to_do"]
             known.seen = max(known.seen, now)

@@ -2,11 +2,12 @@
 
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from dropzone.notifications.gathering import Gathered, Reason
 from dropzone.notifications.message import Message, Words
-from dropzone.notifications.pauses import Standing
+from dropzone.notifications.pauses import PERSON, Standing
 from dropzone.status import ZoneStatus
 from dropzone.text import display, size, span
 
@@ -68,42 +69,54 @@ def paused(one: Standing, now: float) -> Words:
         "Nothing is lost: files wait, and go on by themselves once this is over.",
     ]
     title = f"waits for {one.service} for {lasted}"
-    if one.service == "person":
+    if one.service == PERSON:
         title = f"paused by a person for {lasted}"
     return Words(title, _cut(lines), _of(one))
 
 
 def resumed(one: Standing) -> Words:
     lasted = span(one.seen - one.since)
+    title = f"goes on, {one.service} is back"
+    if one.service == PERSON:
+        title = "goes on, a person resumed it"
     return Words(
-        f"goes on, {one.service} is back",
+        title,
         f"It had waited for {lasted}, since {_clock(one.since)}. What waited is being "
         "worked off.",
         {**_of(one), "seconds": round(one.seen - one.since)},
     )
 
 
-def summary(
-    counts: Mapping[str, int], size_: int, since: float, zone: ZoneStatus, free: int
-) -> Words:
-    """Tell what ended since the last summary, and what waits for a person."""
-    history = zone.history
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What ended since a moment: files by outcome, and their bytes."""
+
+    outcomes: Mapping[str, int]
+    bytes: int
+    since: float
+
+
+def summary(ended: Ended, now: tuple[ZoneStatus, int] | None) -> Words:
+    """Tell what ended since the last summary, and what waits for a person.
+
+    ``now`` is how the zone is and what is free on its disk, if that can be told.
+    """
+    counts = ended.outcomes
     failed = counts.get("failed", 0)
     title = _files(sum(counts.values())) + (f", {failed} failed" if failed else "")
     told = ", ".join(f"{n} {name}" for name, n in sorted(counts.items()) if n)
-    lines = [
-        f"Since {_clock(since)}: {told or 'nothing was dropped'}"
-        + (f"; {size(size_)}." if told else "."),
-        *_waiting(zone),
-        f"Free on the zone's disk: {size(free)}.",
-    ]
-    data = {
-        "since": since,
-        "outcomes": dict(counts),
-        "bytes": size_,
-        "failed_and_not_put_back": history.failed,
-        "under_way": history.under_way,
-        "refused": len(history.refused),
+    told = f"{told}; {size(ended.bytes)}" if told else "nothing was dropped"
+    lines = [f"Since {_clock(ended.since)}: {told}."]
+    data = {"since": ended.since, "outcomes": dict(counts), "bytes": ended.bytes}
+    if now is None:
+        lines.append("How the zone is cannot be told. See: dropzone status")
+        return Words(title, _cut(lines), data)
+    zone, free = now
+    lines += [*_waiting(zone), f"Free on the zone's disk: {size(free)}."]
+    data |= {
+        "failed_and_not_put_back": zone.history.failed,
+        "under_way": zone.history.under_way,
+        "refused": len(zone.history.refused),
         "free_bytes": free,
     }
     return Words(title, _cut(lines), data)

@@ -10,7 +10,7 @@ from typing import Any
 from dropzone import log, receipts, status
 from dropzone.errors import DropzoneError
 from dropzone.journal import Journal
-from dropzone.models import Outcome
+from dropzone.models import Job, Outcome
 from dropzone.notification_settings import Notifications
 from dropzone.notifications import wording
 from dropzone.notifications.book import Book, Waiting
@@ -19,6 +19,7 @@ from dropzone.notifications.message import Message, Words
 from dropzone.notifications.pauses import Patience, Pauses
 from dropzone.receipts import Position
 from dropzone.settings import Zone
+from dropzone.status import ZoneStatus
 
 # Receipts that are read in one go; between two goes the thread may be stopped.
 _MOST_READ = 2000
@@ -168,10 +169,17 @@ class ZoneNotices:
     def _hints(self, gathered: Gathered) -> dict[str, str]:
         found = {}
         for reason in gathered.reasons:
-            job = self._source.journal.get(reason.job)
+            job = self._job(reason.job)
             if job is not None and (hint := job.data.get("what_to_do")):
                 found[reason.job] = hint
         return found
+
+    def _job(self, job_id: str) -> Job | None:
+        try:
+            return self._source.journal.get(job_id)
+        except DropzoneError as error:
+            self._log.warning("a message has no mending", reason=error.message)
+            return None
 
     def _of_pauses(self, now: float, told: "Told") -> Iterator[tuple[str, Words]]:
         rules = self._rules
@@ -194,15 +202,19 @@ class ZoneNotices:
             return
         if not book.summed_up < latest(at, now) <= now:
             return
-        zone = self._source.zone
-        disk = os.statvfs(zone.path)
-        free = disk.f_bavail * disk.f_frsize
-        shown = status.of(zone)
-        yield (
-            "summary",
-            wording.summary(book.outcomes, book.bytes, book.summed_up, shown, free),
-        )
+        ended = wording.Ended(book.outcomes, book.bytes, book.summed_up)
+        yield "summary", wording.summary(ended, self._state_of_things())
         book.outcomes, book.bytes, book.summed_up = {}, 0, now
+
+    def _state_of_things(self) -> tuple[ZoneStatus, int] | None:
+        """Return how the zone is, and what is free on its disk; None if unknown."""
+        zone = self._source.zone
+        try:
+            disk = os.statvfs(zone.path)
+            return status.of(zone), disk.f_bavail * disk.f_frsize
+        except (DropzoneError, OSError) as error:
+            self._log.warning("the summary knows only what ended", reason=str(error))
+            return None
 
 
 def latest(at: str, now: float) -> float:
