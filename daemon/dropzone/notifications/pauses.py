@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-#: As ``status`` tells of what is paused on purpose.
-PERSON, WINDOW = "person", "window"
+from dropzone.pauses import WINDOW
 
 
 @dataclass(slots=True)

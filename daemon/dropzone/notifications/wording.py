@@ -7,7 +7,8 @@ from typing import Any
 
 from dropzone.notifications.gathering import Gathered, Reason
 from dropzone.notifications.message import Message, Words
-from dropzone.notifications.pauses import PERSON, Standing
+from dropzone.notifications.pauses import Standing
+from dropzone.pauses import PERSON
 from dropzone.status import ZoneStatus
 from dropzone.text import display, size, span
 
