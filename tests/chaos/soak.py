@@ -1,8 +1,9 @@
 """Runs two daemons for an hour as a server nobody watches would; prints what grew.
 
-Both get a file a second and bursts, reload their settings every minute, and run their
-own servers. The first lives through the whole hour, and every five minutes one of its
-servers is killed. The second is stopped and started every five minutes.
+Both get a file a second and bursts, reload their settings every minute, are scraped,
+send messages, remove what is older than ten minutes, and run their own servers. The
+first lives through the whole hour, and every five minutes one of its servers is killed.
+The second is stopped and started every five minutes.
 
 Usage: soak.py [--minutes 60] [--burst 300] [--seed 1] [--out FOLDER]. Run from the root
 of the checkout. Exits with 1 when anything was lost, grew, or logged what no page of
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, fields
@@ -66,12 +68,13 @@ class Ground:
     def __init__(self, base: Path, seed: int, burst: int) -> None:
         base.mkdir(parents=True)
         self.config = base / "config.yaml"
+        self.messages = base / "messages.jsonl"
         self.zone = ZoneOfTest(base, {})
         del self.zone.environment["DROPZONE__RETRY__FIRST_PAUSE_SECONDS"]
         del self.zone.environment["DROPZONE__MLFLOW__BATCH_SECONDS"]
         self._configure(0)
         self.samples: list[Sample] = []
-        self.dropped = self.reloads = self.restarts = 0
+        self.dropped = self.reloads = self.restarts = self.scrapes = 0
         self._burst = burst
         self._chosen = random.Random(seed)
         self._earlier = [b"the first content of all"]
@@ -109,7 +112,19 @@ class Ground:
                 os.kill(pid, signal.SIGKILL)
         self.restarts += 1
 
+    def scrape(self) -> None:
+        """Read the metrics as Prometheus does, and ask whether all loops go round."""
+        url = self.zone.report().get("web", {}).get("url")
+        for path in ("metrics", "healthz") if url else ():
+            with urllib.request.urlopen(  # noqa: S310 the daemon on this machine
+                f"{url}/{path}", timeout=30
+            ) as answer:
+                assert answer.status == 200
+                answer.read()
+                self.scrapes += 1
+
     def sample(self) -> None:
+        self.scrape()
         pid, state = self._daemon.pid, self.zone.root / "state"
         family = [pid, *descendants(pid)]
         self.samples.append(
@@ -155,6 +170,9 @@ class Ground:
             "log:\n  format: json\n"
             f"mlflow:\n  batch_files: {1000 + number % 2}\n"
             f"limits:\n  free_megabytes: {256 + number % 3}\n"
+            "retention:\n  processed_days: 0.007\n  failed_days: 0.007\n"
+            "  every_seconds: 60\n"
+            f"notifications:\n  command: [tee, --append, {self.messages}]\n"
         )
         aside.rename(self.config)
 
@@ -224,17 +242,15 @@ def unexplained(log: str, guide: str) -> Iterator[str]:
             yield f"no page explains the event {event!r}"
 
 
-def blow(
-    lasting: Ground, restarted: Ground, minutes: float
-) -> list[subprocess.SubprocessError | AssertionError]:
+def blow(lasting: Ground, restarted: Ground, minutes: float) -> list[Exception]:
     stop = threading.Event()
-    broken: list[subprocess.SubprocessError | AssertionError] = []
+    broken: list[Exception] = []
 
     def guarded(act: Callable[[], None]) -> Callable[[], None]:
         def run() -> None:
             try:
                 act()
-            except (subprocess.SubprocessError, AssertionError) as error:
+            except (subprocess.SubprocessError, AssertionError, OSError) as error:
                 broken.append(error)
                 stop.set()
 
