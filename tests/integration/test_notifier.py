@@ -9,6 +9,8 @@ import pytest
 
 from daemons import wait_for
 from dropzone import reloading
+from dropzone.commands import doctor_notifications, output, render
+from dropzone.commands.diagnosis import Verdict
 from dropzone.journal import Journal
 from dropzone.measures import Measures
 from dropzone.notifications import wording
@@ -17,6 +19,7 @@ from dropzone.notifications.notifier import Notifier
 from dropzone.notifications.zone import Source, Told
 from dropzone.receipts import Position, Receipts
 from dropzone.settings import Settings, Zone
+from dropzone.status import History, ZoneStatus
 from receivers import Receiver, receiver
 
 TELLING = Told(connected=True)
@@ -85,7 +88,10 @@ def test_what_waits_for_long_comes_as_one(source: Source, web: Receiver) -> None
 
 
 def test_one_target_that_is_down_holds_up_no_other(
-    source: Source, web: Receiver
+    tmp_path: Path,
+    source: Source,
+    web: Receiver,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     down = {"targets": ["json://127.0.0.1:9"], "webhook": web.url()}
     running = Running(source, settings(**down))
@@ -98,6 +104,13 @@ def test_one_target_that_is_down_holds_up_no_other(
         ),
         "it is shown",
     )
+    shown = ZoneStatus(
+        "z", tmp_path, False, 1, None, (), {}, None, History(), None, told
+    )
+    output.print_all(render.status([shown], {}))
+    printed = capsys.readouterr().out
+    assert "Messages have not arrived (json) for " in printed
+    assert "A Connection error occurred" in printed
     assert [target["name"] for target in told["targets"]] == ["json", "webhook"]
     assert told["targets"][1]["problem"] is None
     running.end()
@@ -131,3 +144,23 @@ def test_a_reload_brings_the_first_target_and_takes_it_back(
         lambda: not running.notifier.note("default", TELLING)["targets"], "it is gone"
     )
     running.end()
+
+
+def test_doctor_sends_each_target_a_test(tmp_path: Path, web: Receiver) -> None:
+    zones = [{"path": str(tmp_path)}]
+    wrong = {"targets": ["nosuch://canary"], "webhook": web.url()}
+    some = Settings.model_validate({"notifications": wrong, "zones": zones})
+    for send in (False, True):
+        refused, taken = doctor_notifications.targets_of(some, send=send)
+        assert refused.checked == "messages, nosuch"
+        assert refused.verdict is Verdict.PROBLEM
+        assert refused.found == "Apprise does not understand the address"
+        assert "dropzone doctor --notify" in refused.what_to_do
+        assert (taken.checked, taken.verdict) == ("messages, webhook", Verdict.OK)
+        assert ("took a message" in taken.found) is send
+    assert [message["kind"] for message in web.got] == ["test"]
+
+    none = Settings.model_validate({"zones": zones})
+    for send, verdict in ((False, Verdict.OK), (True, Verdict.WARNING)):
+        (told,) = doctor_notifications.targets_of(none, send=send)
+        assert told.verdict is verdict

@@ -144,7 +144,7 @@ def _not_told(notifications: Mapping[str, Any]) -> Iterator[RenderableType]:
     for target in notifications.get("targets", ()):
         if target["problem"]:
             lasted = span_since(target["since"])
-            told = f"Messages do not arrive ({target['name']}), since {lasted}: "
+            told = f"Messages have not arrived ({target['name']}) for {lasted}: "
             yield Text(f"{told}{shown(target['problem'])}", style="yellow")
             yield Text("  See: dropzone doctor --notify")
 
