@@ -116,6 +116,16 @@ def beat() -> None:
         _of_thread.owner.beat(_of_thread.name)
 
 
+def helper() -> Callable[[], None]:
+    """Return what makes another thread beat for the loop of this one; call it there."""
+    owner, name = _of_thread.owner, _of_thread.name
+
+    def join() -> None:
+        _of_thread.owner, _of_thread.name = owner, name
+
+    return join
+
+
 @contextlib.contextmanager
 def within(seconds: float) -> Iterator[None]:
     """Allow this thread's loop at least so many seconds between two beats."""

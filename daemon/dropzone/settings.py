@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from dropzone import windows
 from dropzone.notification_settings import Notifications
 from dropzone.section import Section as _Section
 from dropzone.section import web_address as _web_address
@@ -215,6 +216,15 @@ class Limits(_Section):
     free_megabytes: NonNegativeFloat = 256.0
     jobs_in_memory: Annotated[int, Field(ge=64)] = 4000
     stop_seconds: NonNegativeFloat = 3.0
+    upload_megabytes_per_second: Annotated[float, Field(ge=0.01)] | None = None
+    upload_windows: tuple[str, ...] = ()
+
+    @field_validator("upload_windows")
+    @classmethod
+    def _windows_can_be_read(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        for text in texts:
+            windows.parse(text)
+        return texts
 
 
 class Retention(_Section):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dropzone import building, care, disk, log, suspects
+from dropzone import building, care, disk, log, suspects, windows
 from dropzone.errors import ServiceUnavailable
 from dropzone.executor.local import LocalExecutor
 from dropzone.executor.parsers import ParserPool
@@ -20,7 +20,7 @@ from dropzone.intake import Intake
 from dropzone.journal_opening import open_journal
 from dropzone.measures import Measures
 from dropzone.notifications.zone import Source
-from dropzone.pauses import PERSON, Pauses
+from dropzone.pauses import PERSON, WINDOW, Pause, Pauses
 from dropzone.pipeline import Gates, Pipeline
 from dropzone.readiness import Rules
 from dropzone.receipts import Receipts
@@ -242,12 +242,13 @@ class ZoneService:
         self._caretaker.start(self._hearts)
 
     def hold(self) -> bool:
-        """Hold the steps that a person paused; return whether that is news.
+        """Hold the steps that a person or the time pauses; return whether it is news.
 
         Called several times a second.
         """
         held = self._pauses.look()
-        news = [
+        news = [self._gates.store.hold(WINDOW, self._closed_window())]
+        news += [
             gate.hold(PERSON, held[gate.step].pause() if gate.step in held else None)
             for gate in self.gates
         ]
@@ -257,6 +258,20 @@ class ZoneService:
             self._log.error("pauses unknown", reason=told, hint=problem.hint)
         self._told_problem = told
         return any(news)
+
+    def _closed_window(self) -> Pause | None:
+        texts = self._settings.limits.upload_windows
+        now = windows.standing([windows.parse(text) for text in texts], time.time())
+        if now.is_open:
+            return None
+        return Pause(
+            "store",
+            WINDOW,
+            now.since or 0.0,
+            f"Files are uploaded only in limits.upload_windows: {', '.join(texts)}.",
+            "It goes on by itself; to upload now, edit limits.upload_windows.",
+            until=now.until,
+        )
 
     def join(self, until: float) -> list[str]:
         """Wait for all threads until the monotonic time; name those that go on."""

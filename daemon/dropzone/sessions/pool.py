@@ -21,6 +21,7 @@ from dropzone.sessions.settings import (
     mlflow_settings,
     postgres_settings,
     s3_settings,
+    upload_rate,
 )
 from dropzone.sessions.stats import ServiceStats
 from dropzone.settings import Settings
@@ -153,12 +154,19 @@ class SessionPool:
         return pool
 
     def update(self, settings: Settings) -> None:
-        """Take ``retry.call_seconds`` and ``executor.uploads``; the rest stays."""
+        """Take what may change while the sessions are open; the rest stays.
+
+        That is ``retry.call_seconds``, ``executor.uploads``, and
+        ``limits.upload_megabytes_per_second``.
+        """
         retry = RetryPolicy(seconds=settings.retry.call_seconds)
         with self._locks["s3"]:
             if self._s3 is not None:
                 uploads = settings.executor.uploads
-                self._s3 = replace(self._s3, retry=retry, concurrency=uploads)
+                rate = upload_rate(settings)
+                self._s3 = replace(
+                    self._s3, retry=retry, concurrency=uploads, upload_rate=rate
+                )
                 if "s3" in self._open:
                     self.s3.update(self._s3)
         with self._locks["postgres"]:

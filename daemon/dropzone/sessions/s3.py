@@ -41,7 +41,7 @@ class S3Session:
         self._uploads = S3Uploads(settings, self._calls, stop or threading.Event())
 
     def update(self, settings: S3Settings) -> None:
-        """Take the ``concurrency`` and ``retry`` of other settings; the rest stays."""
+        """Take ``concurrency``, ``retry`` and ``upload_rate`` of other settings."""
         self._calls.update(settings)
 
     @property

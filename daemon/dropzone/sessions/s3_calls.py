@@ -16,6 +16,7 @@ from botocore.config import Config
 from dropzone.errors import DropzoneError
 from dropzone.retry import Retry
 from dropzone.sessions import s3_errors
+from dropzone.sessions.bandwidth import Bandwidth, Paced
 from dropzone.sessions.guard import Guard, Operation
 from dropzone.sessions.health import Health, measure
 from dropzone.sessions.settings import S3Settings, without_userinfo
@@ -39,6 +40,8 @@ class S3Calls:
         self._settings = settings
         self._renewing = threading.Lock()
         self._renewed = 0.0
+        self._bandwidth = Bandwidth(stop)
+        self._bandwidth.update(settings.upload_rate)
         self._retry = Retry(settings.retry, transient=s3_errors.is_transient, stop=stop)
         self._guard = Guard(
             "s3",
@@ -52,7 +55,8 @@ class S3Calls:
         self._connect()
 
     def update(self, settings: S3Settings) -> None:
-        """Take the ``concurrency`` and ``retry`` of other settings."""
+        """Take ``concurrency``, ``retry`` and ``upload_rate`` of other settings."""
+        self._bandwidth.update(settings.upload_rate)
         self._retry.update(settings.retry.seconds)
         self._guard.update(
             limit=_calls_at_once(settings), patience=settings.retry.seconds
@@ -124,12 +128,21 @@ class S3Calls:
             endpoint_url=settings.endpoint_url,
             config=_config(settings, settings.connect_timeout, settings.read_timeout),
         )
+        # Where the body goes out: before that it is read for its checksums too.
+        for operation in ("PutObject", "UploadPart"):
+            event = f"before-send.s3.{operation}"
+            self.client.meta.events.register(event, self._pace)
         # A health check must answer in seconds, while an upload may take a minute.
         self._probe: Any = session.client(
             "s3",
             endpoint_url=settings.endpoint_url,
             config=_config(settings, _PROBE_SECONDS, _PROBE_SECONDS),
         )
+
+    def _pace(self, request: Any, **_: Any) -> None:
+        # The driver makes a file of the bytes that it is given.
+        if self._bandwidth.rate is not None and hasattr(request.body, "read"):
+            request.body = Paced(request.body, self._bandwidth)
 
     def _renew(self, used: Any) -> bool:
         """Find the credentials anew; False when that was tried a moment ago."""

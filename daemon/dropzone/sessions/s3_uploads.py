@@ -146,7 +146,9 @@ class S3Uploads:
         return description
 
     def _send_parts(self, upload: PartsUpload) -> str:
-        with ThreadPoolExecutor(4, thread_name_prefix="s3-part") as pool:
+        with ThreadPoolExecutor(
+            4, thread_name_prefix="s3-part", initializer=heartbeats.helper()
+        ) as pool:
             futures = [
                 pool.submit(self._send_part, upload, number)
                 for number in upload.numbers

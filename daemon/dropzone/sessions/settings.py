@@ -39,7 +39,8 @@ class ServiceAddresses(Protocol):
 class S3Settings:
     """One bucket and the way to it; ``endpoint_url`` None means AWS itself.
 
-    ``concurrency`` is how many threads will call at once. Times are in seconds.
+    ``concurrency`` is how many threads will call at once. Times are in seconds;
+    ``upload_rate`` is in bytes a second, over all threads, None for no limit.
     """
 
     bucket: str
@@ -52,6 +53,7 @@ class S3Settings:
     connect_timeout: float = 3.0
     read_timeout: float = 60.0
     retry: RetryPolicy = DEFAULT_POLICY
+    upload_rate: float | None = None
 
     @property
     def fixed_keys(self) -> bool:
@@ -135,6 +137,7 @@ def s3_settings(settings: Settings, addresses: ServiceAddresses | None) -> S3Set
             encryption=aws.encryption,
             concurrency=threads,
             retry=retry,
+            upload_rate=upload_rate(settings),
         )
     return S3Settings(
         bucket=aws.default_bucket or "dropzone",
@@ -147,7 +150,14 @@ def s3_settings(settings: Settings, addresses: ServiceAddresses | None) -> S3Set
         connect_timeout=aws.connect_timeout_seconds,
         read_timeout=aws.read_timeout_seconds,
         retry=retry,
+        upload_rate=upload_rate(settings),
     )
+
+
+def upload_rate(settings: Settings) -> float | None:
+    """Return how many bytes may be uploaded in a second; None for no limit."""
+    megabytes = settings.limits.upload_megabytes_per_second
+    return None if megabytes is None else megabytes * 1_000_000
 
 
 def aws_credentials(settings: Settings) -> AwsCredentials:
