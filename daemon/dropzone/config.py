@@ -41,6 +41,7 @@ ENVIRONMENT = {
     "MLFLOW_TRACKING_PASSWORD": "mlflow.password",
     "MLFLOW_TRACKING_TOKEN": "mlflow.token",
     "DROPZONE_WEB_TOKEN": "web.token",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "traces.endpoint",
     "DROPZONE_NOTIFICATIONS": "notifications.targets",
     "DROPZONE_WEBHOOK": "notifications.webhook",
 }

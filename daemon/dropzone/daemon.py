@@ -33,6 +33,7 @@ from dropzone.services import Services, without_own_addresses
 from dropzone.sessions import SessionPool
 from dropzone.settings import Settings, Zone
 from dropzone.signals import Signals
+from dropzone.traces.sender import Traces
 from dropzone.track_process import TrackProcess
 from dropzone.web.server import WebServer
 from dropzone.zone_service import ZoneService
@@ -104,6 +105,7 @@ class Daemon:
         self._notifier = Notifier(self._settings, self._stop, self.measures)
         self.on_reload(self._notifier.update)
         self._watchdog = systemd.Watchdog(self._unit, self.hearts)
+        self._traces = Traces(self._settings.traces.endpoint, self._stop)
         self._web = WebServer(self._settings.web, self._make_app, self._stop)
 
     def run(
@@ -125,8 +127,7 @@ class Daemon:
         self._once_only = once
         with self._signals.handled():
             try:
-                if not once:
-                    self._web.start()
+                self._begin_to_tell()
                 with self._unit.starting(self.hearts):
                     for zone in self._zones:
                         self._open(zone, once=once)
@@ -289,24 +290,26 @@ class Daemon:
             if not self._once_only:
                 zone.tend(pool)
 
-    def _make_app(self) -> "ASGIApp":
-        from dropzone.web import app, health, metrics
+    def _begin_to_tell(self) -> None:
+        self.measures.listener = self._traces.start()
+        # A run that ends by itself is not scraped.
+        if not self._once_only:
+            self._web.start()
 
-        parts = metrics.Parts(
+    def _make_app(self) -> "ASGIApp":
+        from dropzone.web import serving
+        from dropzone.web.metrics import Parts
+
+        parts = Parts(
             zones=lambda: self._zones,
             services=self._services,
             parsers=self._parsers,
             measures=self.measures,
             stale=self.hearts.stale,
-            spans=dict[str, int],
+            spans=self._traces.figures,
             floor=lambda: int(self._settings.limits.free_megabytes * 1_000_000),
         )
-        sources = app.Sources(
-            stale=self.hearts.stale,
-            not_ready=lambda: health.not_ready(self._settings),
-            metrics=metrics.Metrics(parts).answer,
-        )
-        return app.make(self._settings.web, sources)
+        return serving.app_of(parts, lambda: self._settings)
 
     def _serve(self, *, once: bool) -> int:
         reported = 0.0
@@ -404,6 +407,8 @@ class Daemon:
             late.append("notifications")
         if not self._web.join(max(1.0, until - time.monotonic())):
             late.append("web")
+        # Spans that nobody takes are no reason to call the end untidy.
+        self._traces.join(max(0.5, until - time.monotonic()))
         self._report(running=False, zones=opened)
         left = _left(opened)
         if not late:

@@ -20,7 +20,7 @@ RUN_SECRETS = Path("/run/secrets")
 CARRIERS = (
     *("AWS_", "DATABASE_URL", "DROPZONE__", "PGPASS", "POSTGRES_PASSWORD"),
     *("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_URI"),
-    "DROPZONE_WEB_TOKEN",
+    *("DROPZONE_WEB_TOKEN", "OTEL_EXPORTER_OTLP_HEADERS"),
     *("DROPZONE_NOTIFICATIONS", "DROPZONE_WEBHOOK"),
 )
 #: Longer than any token, shorter than a disk image named by mistake.

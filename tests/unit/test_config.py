@@ -14,6 +14,7 @@ SECRET = "kG7-canary"
 
 
 ADDRESSES = {
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
     "DROPZONE_WEB_TOKEN": "54335433543354335433",
     "DROPZONE_NOTIFICATIONS": "json://user:password@host/path",
     "DROPZONE_WEBHOOK": "https://host/hook",

@@ -11,9 +11,10 @@ import pytest
 import structlog
 
 from daemons import wait_for
-from dropzone.settings import Settings, Web
+from dropzone.settings import Settings
 from dropzone.web import app, server
 from dropzone.web.server import WebServer
+from dropzone.web_settings import Web
 from webclient import get
 
 TOKEN = "4f1c01b3a08f2dd9a7ce55"

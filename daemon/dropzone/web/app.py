@@ -15,8 +15,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from dropzone import __version__
-from dropzone.settings import Web
 from dropzone.web.guard import Guard
+from dropzone.web_settings import Web
 
 _OPEN = ("/healthz", "/readyz")
 

@@ -105,9 +105,9 @@ class _Daemon(Collector):
         )
         yield counter(
             "dropzone_notifications",
-            "Messages to people since the start, by whether they were delivered.",
+            "Messages to people since the start: delivered, and tries that failed.",
             ("outcome",),
-            [((name,), n) for name, n in self._parts.measures.messages.items()],
+            [((name,), n) for name, n in dict(self._parts.measures.messages).items()],
         )
         waiting = dict(self._parts.measures.messages_waiting)
         yield gauge(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dropzone import log, threads
-from dropzone.settings import Web
+from dropzone.web_settings import Web
 
 if TYPE_CHECKING:
     # Starlette comes with the thread, not with the start of the daemon.
