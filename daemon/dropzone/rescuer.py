@@ -126,8 +126,9 @@ class Rescuer:
     def _rescue_folder(
         self, job_id: str, paths: list[bytes], job: Job | None, rescued: Rescued
     ) -> None:
-        if job is not None and self._release.receipt_of(job_id):
-            self._endings.append(Ending(job))
+        receipt = self._release.receipt_of(job_id)
+        if job is not None and receipt is not None:
+            self._endings.append(Ending(_as_told(job, receipt)))
         elif not paths:
             self._folders.drop_empty(job_id)
             if job is not None:
@@ -162,8 +163,9 @@ class Rescuer:
             self._folders.drop_empty(folder)
 
     def _rescue_missing(self, job: Job, rescued: Rescued) -> None:
-        if self._release.receipt_of(job.id):
-            self._endings.append(Ending(job))
+        receipt = self._release.receipt_of(job.id)
+        if receipt is not None:
+            self._endings.append(Ending(_as_told(job, receipt)))
         elif job.status is Status.CLAIMING:
             self._journal.forget([job])
         else:
@@ -250,6 +252,22 @@ def _unchanged(job: Job, now: Signature) -> bool:
         now.size,
         now.mtime_ns,
         now.ctime_ns,
+    )
+
+
+def _as_told(job: Job, receipt: dict[str, Any]) -> Job:
+    """Return the job as it was when its receipt was written.
+
+    A copy of the journal that is older than the receipts knows an earlier state.
+    """
+    told = _from_receipt(receipt, moved=False)
+    return dataclasses.replace(
+        job,
+        status=told.status,
+        size=told.size,
+        sha256=told.sha256,
+        s3_key=told.s3_key,
+        data={**job.data, **told.data},
     )
 
 

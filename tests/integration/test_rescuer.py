@@ -239,6 +239,29 @@ def test_an_old_copy_of_the_journal_is_brought_up_to_date(ends, tmp_path):
     assert len(ends.lines()) == 3
 
 
+@pytest.mark.parametrize("step", ["place", "save_ended"])
+def test_an_old_copy_of_the_journal_knows_an_earlier_state_than_the_receipt(
+    ends, monkeypatch, tmp_path, step
+):
+    claimed = ends.claimed(b"x.txt")
+    ends.close()
+    shutil.copy(ends.root / "state" / "journal.sqlite", tmp_path / "copy")
+    ends.open()
+    ends.rescue()
+    stored = ends.moved(claimed, Status.STORED, sha256="ab", s3_key="k")
+    indexed = ends.moved(stored, Status.INDEXED, outcome=Outcome.INDEXED)
+    target = ends.folders if step == "place" else ends.journal
+    interrupted(ends, monkeypatch, (target, step), Ending(indexed))
+    ends.close()
+    shutil.copy(tmp_path / "copy", ends.root / "state" / "journal.sqlite")
+    ends.open()
+    rescue_twice(ends)
+    job = ends.journal.get(claimed.id)
+    assert (job.status, job.outcome) == (Status.DONE, Outcome.INDEXED)
+    assert (job.sha256, job.s3_key) == ("ab", "k")
+    assert len(ends.lines()) == 1
+
+
 def test_a_folder_in_work_that_nobody_knows_is_adopted(ends):
     job = ends.drop(b"papers/x.pdf")
     ends.take(job)

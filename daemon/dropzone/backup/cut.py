@@ -83,7 +83,13 @@ class Cutter:
             )
         for entry in files:
             self._cut.add(entry)
-        self._jobs = {receipt["job"] for receipt, _ in receipts.stream(directory)}
+        # Not what was written since then.
+        ends = {os.path.basename(entry.path).decode(): entry.size for entry in files}
+        self._jobs = {
+            receipt["job"]
+            for receipt, after in receipts.stream(directory)
+            if after.offset <= ends.get(after.file, 0)
+        }
 
     def take_ends(self) -> None:
         """Copy what lies at its end already."""
