@@ -18,6 +18,7 @@ from dropzone.notifications.pauses import Patience, Pauses
 from dropzone.notifications.zone import Source, Told, ZoneNotices, latest
 from dropzone.receipts import Position, Receipts
 from dropzone.settings import Zone
+from dropzone.status import History, ZoneStatus
 
 START = Position.load(None)
 KEYS = ["webhook-1"]
@@ -291,6 +292,24 @@ def test_the_daily_summary_is_told_once_also_when_it_was_missed(zone) -> None:
     assert "1 failed, 1 indexed; 20 B." in message.text
     assert "Free on the zone's disk:" in message.text
     assert late.book.outcomes == {}
+
+
+def test_a_summary_tells_what_stands_still_and_what_waits(tmp_path) -> None:
+    window = {**S3_DOWN, "step": "index", "service": "window"}
+    person = {**S3_DOWN, "step": "claim", "service": "person"}
+    history = History(under_way=3, failed=12, oldest_unfinished_seconds=61.0)
+    paused = (S3_DOWN, window, person)
+    zone = ZoneStatus("z", tmp_path, True, 1, None, paused, {}, None, history)
+    words = wording.summary(wording.Ended({}, 0, 1000.0), (zone, 5_000_000_000))
+    assert words.title == "0 files"
+    lines = [line.partition(" since ")[0] for line in words.text.splitlines()]
+    assert lines[1:] == [
+        "In failed/ and not put back: 12 files. See: dropzone jobs --state failed",
+        "Under way: 3 files, the oldest for 1 min 1 s.",
+        "The step store waits for s3",
+        "The step claim is paused by a person",
+        "Free on the zone's disk: 5.0 GB.",
+    ]
 
 
 def test_a_journal_that_cannot_be_asked_holds_no_message(zone, capsys) -> None:

@@ -135,8 +135,11 @@ def _waiting(zone: ZoneStatus) -> Iterator[str]:
         yield f"Refused in input/: {_files(len(history.refused))}. See: dropzone status"
     if history.unlogged_batches:
         yield f"MLflow runs still to be logged: {history.unlogged_batches}."
-    for pause in zone.paused:
-        yield f"Waits for {pause['service']} since {_clock(pause['since'])}."
+    for pause in zone.faults:
+        what = f"waits for {pause['service']}"
+        if pause["service"] == PERSON:
+            what = "is paused by a person"
+        yield f"The step {pause['step']} {what} since {_clock(pause['since'])}."
 
 
 def several(messages: Sequence[Message], dropped: int) -> Words:
