@@ -257,9 +257,20 @@ def test_what_was_read_and_not_saved_is_read_again(zone) -> None:
     assert kinds(third) == []
 
 
-def test_receipts_that_are_not_known_any_more_are_told_and_passed(zone, capsys) -> None:
+@pytest.mark.parametrize(
+    "known",
+    [
+        # Of another chain, and of one that was longer than the restored one.
+        Position("2026-10.jsonl", 5, "1" * 64),
+        Position("2026-11.jsonl", 99_999, "1" * 64),
+        Position("2026-12.jsonl", 5, "1" * 64),
+    ],
+)
+def test_receipts_that_are_not_known_any_more_are_told_and_passed(
+    zone, capsys, known
+) -> None:
     zone.append(receipt(0))
-    book = Book.open(zone.path / "state", Position("2026-10.jsonl", 5, "1" * 64))
+    book = Book.open(zone.path / "state", known)
     book.save(zone.path / "state")
     notices = zone.notices()
     notices.look(Told(), KEYS)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dropzone import log, receipts, status
-from dropzone.errors import DropzoneError
+from dropzone.errors import DropzoneError, ZoneError
 from dropzone.journal import Journal
 from dropzone.models import Job, Outcome
 from dropzone.notification_settings import Notifications
@@ -116,16 +116,10 @@ class ZoneNotices:
         book, end = self.book, self._source.end()
         if book.position == end:
             return
-        following = receipts.stream(self._state / "receipts", book.position)
         try:
-            for count, (receipt, after) in enumerate(following, 1):
-                # Behind the end stands what an append may still take back.
-                if (after.file, after.offset) > (end.file, end.offset):
-                    break
-                self._take(receipt, now)
-                book.position = after
-                if count >= _MOST_READ:
-                    break
+            if _place(book.position) >= _place(end):
+                raise ZoneError("They end before what was read of them.")
+            self._follow_to(end, now)
         except (DropzoneError, OSError) as error:
             self._log.warning(
                 "receipts were replaced under the messages",
@@ -134,6 +128,19 @@ class ZoneNotices:
             )
             book.position = end
             self._is_changed = True
+
+    def _follow_to(self, end: Position, now: float) -> None:
+        following = receipts.stream(self._state / "receipts", self.book.position)
+        for count, (receipt, after) in enumerate(following, 1):
+            # Behind the end stands what an append may still take back.
+            if _place(after) > _place(end):
+                break
+            self._take(receipt, now)
+            self.book.position = after
+            if count >= _MOST_READ:
+                return
+        # Also where months were dropped that nobody read.
+        self.book.position = end
 
     def _take(self, receipt: Mapping[str, Any], now: float) -> None:
         book, outcome = self.book, receipt["outcome"]
@@ -215,6 +222,10 @@ class ZoneNotices:
         except (DropzoneError, OSError) as error:
             self._log.warning("the summary knows only what ended", reason=str(error))
             return None
+
+
+def _place(position: Position) -> tuple[str, int]:
+    return position.file, position.offset
 
 
 def latest(at: str, now: float) -> float:
