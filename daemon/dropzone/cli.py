@@ -411,6 +411,56 @@ def mlflow(
     raise typer.Exit(mlflow_page.serve(access.settings(config), port))
 
 
+@app.command("install-service", cls=Command)
+def install_service(
+    *,
+    user: Annotated[
+        bool, typer.Option("--user", help="A service of your own, without root.")
+    ] = False,
+    zone: Annotated[
+        Path | None,
+        typer.Option(
+            "--zone",
+            metavar="PATH",
+            help="The folder to watch, if no configuration names one yet: "
+            "/srv/dropzone, or ~/dropzone with --user.",
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="PATH",
+            help="The configuration: /etc/dropzone/config.yaml, or "
+            "~/.config/dropzone/config.yaml with --user. Written if it is not there.",
+        ),
+    ] = None,
+    run_as: Annotated[
+        str, typer.Option("--as", metavar="USER", help="Whom it runs as.")
+    ] = "dropzone",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only tell what would be done.")
+    ] = False,
+    uninstall: Annotated[
+        bool, typer.Option("--uninstall", help="Take the service away again.")
+    ] = False,
+) -> None:
+    """Install the daemon as a service of systemd, and start it.
+
+    Tells each step. Run it again after an upgrade, or when the zones have
+    changed: only what differs is written. Files and settings stay when it is
+    uninstalled.
+    """
+    from dropzone.commands import service_app
+
+    if uninstall:
+        service_app.uninstall(of_user=user, dry_run=dry_run)
+    else:
+        service_app.install(
+            of_user=user, zone=zone, config=config, user=run_as, dry_run=dry_run
+        )
+
+
 @configs.command("check", cls=Command)
 def config_check(*, config: Config = None, as_json: Json = False) -> None:
     """Check the configuration; the exit code is 2 when something is wrong."""
