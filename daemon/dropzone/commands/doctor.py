@@ -11,6 +11,7 @@ from dropzone.commands import (
     doctor_notifications,
     doctor_services,
     doctor_surroundings,
+    doctor_systemd,
     doctor_web,
 )
 from dropzone.commands.diagnosis import Diagnosis, Verdict, ok, problem
@@ -42,6 +43,7 @@ def examine(
     for zone in settings.zones:
         found += doctor_machine.zone(zone, settings.limits.free_megabytes)
     found += doctor_surroundings.here(settings.zones)
+    found += doctor_systemd.service(settings)
     found += doctor_machine.watches(settings.zones)
     found += doctor_web.page(settings)
     found += doctor_services.programs(settings)
