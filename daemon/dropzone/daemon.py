@@ -218,7 +218,10 @@ class Daemon:
         try:
             for zone in plan.added:
                 service = self._zone_service(zone, plan.settings)
-                with self.hearts.within("main", _OPEN_SECONDS):
+                with (
+                    self.hearts.within("main", _OPEN_SECONDS),
+                    self._unit.patience(_OPEN_SECONDS),
+                ):
                     service.open()
                 opened.append(service)
         except BaseException:

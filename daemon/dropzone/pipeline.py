@@ -302,6 +302,7 @@ class Pipeline:
         self._measures.retried(step, error)
         self._log.warning(
             "will try again",
+            zone=job.zone,
             job=job.id,
             path=display(job.path),
             step=step,

@@ -143,6 +143,7 @@ class Release:
 
     def _tell(self, job: Job) -> None:
         event = self._log.bind(
+            zone=job.zone,
             path=display(job.path),
             outcome=str(job.outcome),
             size=job.size,

@@ -78,6 +78,19 @@ class Notifier:
             self._send("READY=1")
 
     @contextlib.contextmanager
+    def patience(self, seconds: float) -> Iterator[None]:
+        """Let the watchdog wait for so long at most while the main loop is held up."""
+        usual = self.watchdog_seconds
+        if usual is None or usual >= seconds:
+            yield
+            return
+        self._send(f"WATCHDOG_USEC={int(seconds * 1e6)}", "WATCHDOG=1")
+        try:
+            yield
+        finally:
+            self._send(f"WATCHDOG_USEC={int(usual * 1e6)}", "WATCHDOG=1")
+
+    @contextlib.contextmanager
     def starting(self, hearts: Heartbeats) -> Iterator[None]:
         """Ask for more time while the start takes long, as long as it goes on.
 

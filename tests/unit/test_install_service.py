@@ -13,6 +13,7 @@ from dropzone.commands import service_install as installing
 from dropzone.commands import service_units as units
 from dropzone.commands.service_steps import MakeFolder, Remove, Run, Write
 from dropzone.commands.service_units import Service
+from dropzone.config import SECRETS
 from dropzone.errors import ConfigurationError, DropzoneError, UsageError
 from zones_helpers import NOBODY, ROOT
 
@@ -99,6 +100,15 @@ def test_what_only_a_person_mends_is_not_tried_again():
         assert exit_code(ZoneError("x")) == UNFIT
         assert exit_code(ZoneHeld("x")) not in codes, "the other one may end"
         assert exit_code(RuntimeError("x")) not in codes
+
+
+def test_every_secret_may_come_as_a_credential():
+    aws = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
+    lines = (SHIPPED / "dropzone.service").read_text().splitlines()
+    named = [t.partition("=")[2] for t in lines if t.startswith("LoadCredential=")]
+    assert sorted(named) == sorted(
+        f"{name.lower()}:dropzone.{name.lower()}" for name in {*SECRETS, *aws}
+    )
 
 
 def test_they_come_with_the_package():

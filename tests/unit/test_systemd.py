@@ -184,6 +184,15 @@ def test_the_watchdog_is_fed_in_time_and_never_while_a_loop_hangs(manager, envir
     assert manager.heard() == ["WATCHDOG=1"]
 
 
+def test_the_watchdog_waits_while_the_main_loop_is_held_up(manager, environ):
+    notifier = Notifier({**environ, "WATCHDOG_USEC": "40000000"})
+    with notifier.patience(600):
+        assert manager.heard() == ["WATCHDOG_USEC=600000000", "WATCHDOG=1"]
+    assert manager.heard() == ["WATCHDOG_USEC=40000000", "WATCHDOG=1"]
+    with notifier.patience(30), Notifier(environ).patience(600):
+        assert manager.nothing(), "it waits for longer anyway, or there is none"
+
+
 def test_the_log_says_where_a_loop_hangs():
     now = [0.0]
     hearts = Heartbeats(lambda: now[0])
