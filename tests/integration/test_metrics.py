@@ -136,8 +136,20 @@ def test_a_pause_and_the_oldest_file_are_told(tmp_path, services):
         assert scrape.value("dropzone_backlog_bytes", state="claimed") == 7
         assert scrape.value("dropzone_oldest_waiting_seconds") > 0
         assert scrape.value("dropzone_service_failures_in_row", service="s3") > 0
+        # What a disk takes away is missing, and the rest is told all the same.
+        assert scrape.value("dropzone_journal_readable", zone="default") == 1
+        journal = zone.root / "state" / "journal.sqlite"
+        journal.rename(journal.with_suffix(".away"))
+        unreadable = wait_for(lambda: without_journal(url), "it is not readable")
+        assert unreadable.value("dropzone_backlog_files") is None
+        assert unreadable.value("dropzone_step_paused", **labels) == 1
     finally:
         zone.close()
+
+
+def without_journal(url: str) -> Scrape | None:
+    scrape = Scrape(url)
+    return None if scrape.value("dropzone_journal_readable") else scrape
 
 
 @needs_promtool

@@ -76,6 +76,11 @@ def test_ready_says_which_step_is_paused_and_why(zone):
     assert reason["since"] > 0
     # Alive is another question: nobody may kill it for a service that is away.
     assert get(f"{url}/healthz").json == {"alive": True}
+    assert zone.command("pause", "--step", "claim").returncode == 0
+    wait_for(lambda: len(get(f"{url}/readyz").json["reasons"]) == 2, "a person's too")
+    told = {one["step"]: one for one in get(f"{url}/readyz").json["reasons"]}
+    assert told["claim"]["service"] == "person"
+    assert "dropzone resume" in told["claim"]["what_to_do"]
     zone.stop(process)
 
 

@@ -11,6 +11,7 @@ import pytest
 import structlog
 
 from daemons import wait_for
+from dropzone.commands import doctor_web
 from dropzone.settings import Settings
 from dropzone.web import app, server
 from dropzone.web.server import WebServer
@@ -201,3 +202,19 @@ def test_a_token_that_can_be_guessed_or_not_sent_is_refused(token):
     with pytest.raises(ValueError, match="openssl rand") as error:
         Web(token=token)
     assert not token or token not in str(error.value)
+
+
+def test_doctor_tells_whether_the_collector_of_traces_is_there():
+    def told(url):
+        return [
+            (str(one.verdict), one.what_to_do)
+            for one in doctor_web.traces(Settings(traces={"endpoint": url}))
+        ]
+
+    assert told(None) == []
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        assert told(f"http://127.0.0.1:{port}") == [("ok", "")]
+    ((verdict, what),) = told(f"http://127.0.0.1:{port}")
+    assert verdict == "warning"
+    assert "traces.endpoint" in what

@@ -46,6 +46,7 @@ def examine(
     found += doctor_systemd.service(settings)
     found += doctor_machine.watches(settings.zones)
     found += doctor_web.page(settings)
+    found += doctor_web.traces(settings)
     found += doctor_services.programs(settings)
     found += doctor_services.all_services(settings)
     found += doctor_notifications.targets_of(settings, send=notify)

@@ -1,7 +1,9 @@
-"""What ``dropzone doctor`` says about the address of metrics and health."""
+"""What ``dropzone doctor`` says about metrics, health and traces."""
 
 import http.client
+import socket
 from collections.abc import Iterator
+from importlib import metadata
 from urllib.parse import urlsplit
 
 from dropzone import status
@@ -33,6 +35,34 @@ def page(settings: Settings) -> Iterator[Diagnosis]:
         yield _asked(told["url"])
     else:
         yield _tried(settings)
+
+
+def traces(settings: Settings) -> Iterator[Diagnosis]:
+    """Look whether the collector of traces can be reached, where one is named."""
+    endpoint = settings.traces.endpoint
+    if endpoint is None:
+        return
+    try:
+        metadata.distribution("opentelemetry-exporter-otlp-proto-http")
+    except metadata.PackageNotFoundError:
+        yield warning(
+            "traces",
+            "traces.endpoint is set, and its package is not installed",
+            "pip install 'dropzone-daemon[otel]', or unset traces.endpoint.",
+        )
+        return
+    parts = urlsplit(endpoint)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname or "", port), _SECONDS).close()
+    except OSError as error:
+        yield warning(
+            "traces",
+            f"the collector at {endpoint} cannot be reached: {error}",
+            "Look after the collector, or mend traces.endpoint; files do not wait.",
+        )
+    else:
+        yield ok("traces", f"sent to {endpoint}")
 
 
 def _asked(url: str) -> Diagnosis:
