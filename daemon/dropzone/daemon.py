@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from dropzone import __version__, building, heartbeats, log, reloading, systemd
+from dropzone import __version__, building, figures, heartbeats, log, reloading, systemd
 from dropzone.config_source import ConfigSource
 from dropzone.errors import (
     ConfigurationError,
@@ -435,6 +435,7 @@ class Daemon:
                 "started_at": self._started,
                 "isolation": self._parsers.isolation,
                 "stale": self.hearts.stale(),
+                "services": figures.services(self._services.pool),
                 "web": self._web.report(),
                 "reload": self.last_reload and self.last_reload.told(),
                 "notifications": self._notify(zone.zone.name, report["paused"]),

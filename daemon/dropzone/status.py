@@ -85,6 +85,7 @@ class ZoneStatus:
     ``notifications`` and ``watcher`` are what the running daemon reports, and
     ``paused`` too, but for what a person paused, which lasts while none runs;
     ``pauses_unknown`` says why nobody can tell that, if so.
+    ``steps`` and ``services`` are the figures of the daemon (dropzone.figures).
     ``reload`` is how the daemon's last reload went (see Reload in dropzone.reloading).
     ``waiting_in_input`` is counted, up to ``MOST_WAITING``, only while none runs.
     """
@@ -101,6 +102,8 @@ class ZoneStatus:
     reload: dict[str, Any] | None = None
     notifications: dict[str, Any] = field(default_factory=dict)
     pauses_unknown: str = ""
+    steps: dict[str, Any] = field(default_factory=dict)
+    services: dict[str, Any] = field(default_factory=dict)
 
     @property
     def faults(self) -> tuple[dict[str, Any], ...]:
@@ -209,6 +212,8 @@ def of(zone: Zone, *, history: bool = True) -> ZoneStatus:
         reload=live.get("reload"),
         notifications=live.get("notifications", {}),
         pauses_unknown=unknown,
+        steps=live.get("steps", {}),
+        services=live.get("services", {}),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dropzone import building, care, disk, log, suspects, windows
+from dropzone import building, care, disk, figures, log, suspects, windows
 from dropzone.errors import ServiceUnavailable
 from dropzone.executor.local import LocalExecutor
 from dropzone.executor.parsers import ParserPool
@@ -325,6 +325,7 @@ class ZoneService:
             "watcher": self.watcher.report(),
             "queued": self.pipeline.queued(),
             "paused": [pause.told() for pause in pauses],
+            "steps": figures.steps(self.measures),
         }
 
     def _requests(self) -> Requests:

@@ -1,4 +1,4 @@
-"""The commands that control a running daemon: reload, pause, resume."""
+"""The commands that watch and control a daemon: top, reload, pause, resume."""
 
 from enum import StrEnum
 from typing import Annotated
@@ -28,6 +28,23 @@ Steps = Annotated[
     list[Step] | None,
     typer.Option("--step", help="May be given several times; otherwise all steps."),
 ]
+
+
+@app.command(cls=Command)
+def top(
+    *,
+    once: Annotated[
+        bool, typer.Option("--once", help="Print it once, as also into a pipe.")
+    ] = False,
+    config: Config = None,
+) -> None:
+    """Watch what 'status' shows: steps, rates, services, pauses, last failures.
+
+    Keys: q or Ctrl-C quits, p pauses everything (asks first), r resumes.
+    """
+    from dropzone.commands import top as live
+
+    live.top(config, once=once)
 
 
 @app.command(cls=Command)

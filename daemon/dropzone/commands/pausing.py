@@ -6,7 +6,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from dropzone.errors import UsageError
 from dropzone.pauses import STEPS, Held
 from dropzone.settings import Zone
 
+Work = Callable[[], str]
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LENGTH = re.compile(r"(?:\d+[smhd])+")
 _LONGEST_SECONDS = 366 * 86400
@@ -108,6 +109,22 @@ def resume(
         print(f"Zone {change.zone}: {change.step} goes on.")
     if not changed:
         print("Nothing was paused by a person.")
+
+
+def pause_all(config: Path | None) -> str:
+    """Pause every step of every zone; return what to say about it."""
+    fresh = {step: Held(step, _person(), time.time()) for step in STEPS}
+    for one in _zones(config, None):
+        pauses.change(one.path, lambda held: {**fresh, **held})
+    return "Paused everything; what is under way is finished."
+
+
+def resume_all(config: Path | None) -> str:
+    """Let everything go on that persons paused; return what to say about it."""
+    for one in _zones(config, None):
+        if (one.path / "state" / pauses.NAME).exists():
+            pauses.change(one.path, lambda _: {}, replace_damaged=True)
+    return "Everything goes on."
 
 
 def seconds(length: str) -> float:

@@ -68,9 +68,9 @@ def status(
 
 def _zone(zone: ZoneStatus) -> Iterator[RenderableType]:
     yield Text.assemble((f"Zone {zone.zone}", "bold"), f"  {display(bytes(zone.path))}")
-    yield _serving(zone)
+    yield serving(zone)
     for pause in zone.paused:
-        yield from _pause(pause)
+        yield from wanted_or_fault(pause)
     if zone.pauses_unknown:
         yield Text(zone.pauses_unknown, style="bold yellow")
     yield from _without_events(zone.watcher)
@@ -81,7 +81,8 @@ def _zone(zone: ZoneStatus) -> Iterator[RenderableType]:
     yield Text()
 
 
-def _pause(pause: Mapping[str, Any]) -> Iterator[RenderableType]:
+def wanted_or_fault(pause: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Show one pause: which step, because of whom or what, and what to do."""
     who = f"by {shown(pause['by'])}" if pause.get("by") else ""
     why = who or f"because of {pause['service']}"
     until = f", until {clock(pause['until'])}" if pause.get("until") else ""
@@ -115,7 +116,8 @@ def span_since(moment: float) -> str:
     return span(time.time() - moment)
 
 
-def _serving(zone: ZoneStatus) -> Text:
+def serving(zone: ZoneStatus) -> Text:
+    """Say whether a daemon serves the zone."""
     if zone.pid is not None:
         text = Text.assemble(("Running", "green"), f" as process {zone.pid}")
         if zone.since is not None:

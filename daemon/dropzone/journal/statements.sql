@@ -103,6 +103,11 @@ GROUP BY status
 SELECT count(*) AS jobs, coalesce(sum(size), 0) AS bytes FROM jobs
 WHERE id > :after AND ended_at >= :since
 
+-- name: ended_by_slot
+SELECT CAST((ended_at - :since) / :seconds AS INTEGER) AS slot, count(*) AS jobs
+FROM jobs WHERE status IN ('done', 'failed') AND ended_at >= :since AND removed_at IS NULL
+GROUP BY slot
+
 -- name: collections
 SELECT collection, outcome, sum(jobs) AS jobs, sum(bytes) AS bytes FROM (
     SELECT collection, outcome, count(*) AS jobs, sum(size) AS bytes FROM jobs
