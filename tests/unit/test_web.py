@@ -181,6 +181,28 @@ def test_a_request_under_way_does_not_hold_up_the_end():
     assert [line["event"] for line in logged] == ["requests were cut off at the end"]
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"GET / HTTP/1.1\r\nHost: local",
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nG",
+    ],
+)
+def test_who_does_not_ask_to_the_end_is_cut_off(sent, monkeypatch):
+    monkeypatch.setattr(server, "_IDLE_SECONDS", 1)
+    with served(Web(port=0)) as url:
+        port = int(url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), 60) as silent:
+            silent.sendall(sent)
+            received = b""
+            with contextlib.suppress(ConnectionResetError):
+                while part := silent.recv(4096):
+                    received += part
+        assert received.count(b"HTTP/1.1 200") == sent.count(b"\r\n\r\n")
+        assert get(f"{url}/healthz").status == 200
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "10.0.0.1"])  # noqa: S104
 def test_an_address_for_others_takes_a_token(host):
     with pytest.raises(ValueError, match="takes a token"):

@@ -8,8 +8,9 @@ import logging
 import os
 import socket
 import threading
+import time
 from asyncio import CancelledError
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -145,9 +146,36 @@ def address_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+class Silent:
+    """Finds connections that ask for nothing: they would use up the number allowed.
+
+    uvicorn ends those that fall silent after a request, but not those that never make
+    one, or send it byte by byte.
+    """
+
+    def __init__(self) -> None:
+        self._since: dict[tuple[Any, Any], float] = {}
+
+    def among(self, connections: Iterable[Any], now: float) -> list[Any]:
+        """Return those that are without a request for too long; call it often."""
+        idle = [
+            (one, one.cycle)
+            for one in connections
+            if one.cycle is None or one.cycle.response_complete
+        ]
+        self._since = {key: self._since.get(key, now) for key in idle}
+        return [
+            one
+            for (one, _), since in self._since.items()
+            if now - since > _IDLE_SECONDS
+        ]
+
+
 def _serve(app: "ASGIApp", listener: socket.socket, stop: threading.Event) -> None:
     import anyio.to_thread
     import uvicorn
+
+    silent = Silent()
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -155,6 +183,8 @@ def _serve(app: "ASGIApp", listener: socket.socket, stop: threading.Event) -> No
             await super().startup(sockets)
 
         async def on_tick(self, counter: int) -> bool:
+            for one in silent.among(self.server_state.connections, time.monotonic()):
+                one.transport.abort()
             return stop.is_set() or await super().on_tick(counter)
 
     _tell_by_our_log()
