@@ -169,6 +169,18 @@ def test_a_file_that_a_person_changed_is_never_removed(zone: ZoneOfTest) -> None
     assert set(os.listdir(zone.root / "processed")) == {"a.txt", "c.bin", "copy.txt"}
 
 
+def test_bytes_that_were_read_under_another_name_are_proven(zone: ZoneOfTest) -> None:
+    blob = b"\x00\xffWords in front of which no text stands.\n" * 20
+    for name in ("blob.bin", "blob.txt"):
+        zone.drop(name, blob)
+        zone.run_once()
+    assert zone.outcomes()["blob.bin"] == "stored_only"
+    assert zone.outcomes()["blob.txt"] == "indexed"
+    report = clean(zone, processed_days=_ALL_AT_ONCE)
+    assert not reasons(report)
+    assert verify(zone, "--deep")["problems"] == []
+
+
 def test_by_size_the_oldest_go_first(zone: ZoneOfTest) -> None:
     with zone.journal() as journal:
         done = sorted(

@@ -19,10 +19,11 @@ from dropzone.sessions.postgres import PostgresSession
 from dropzone.sessions.s3 import S3Session
 
 _SQL = queries.load("dropzone", "sql/care.sql")
+# The same bytes under another name may have had text to read: then there is more.
 _STATUS_OF = {
     Outcome.INDEXED: {"indexed"},
-    Outcome.STORED_ONLY: {"stored_only"},
-    Outcome.EMPTY: {"empty"},
+    Outcome.STORED_ONLY: {"stored_only", "indexed"},
+    Outcome.EMPTY: {"empty", "indexed"},
     Outcome.DUPLICATE: {"indexed", "stored_only", "empty"},
 }
 Receipt = Mapping[str, Any]
