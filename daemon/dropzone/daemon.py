@@ -7,7 +7,6 @@ import queue
 import resource
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,6 @@ from dropzone.config_source import ConfigSource
 from dropzone.errors import (
     ConfigurationError,
     DropzoneError,
-    ServiceUnavailable,
     Stopping,
     ZoneError,
     ZoneHeld,
@@ -25,7 +23,6 @@ from dropzone.executor.parsers import ParserPool
 from dropzone.executor.turns import Turns
 from dropzone.heartbeats import Heartbeats
 from dropzone.measures import Measures
-from dropzone.models import UNDER_WAY, Outcome
 from dropzone.notifications.notifier import Notifier
 from dropzone.notifications.zone import Told
 from dropzone.reloading import Reload
@@ -37,16 +34,13 @@ from dropzone.traces.sender import Traces
 from dropzone.track_process import TrackProcess
 from dropzone.web.server import WebServer
 from dropzone.zone_service import ZoneService
+from dropzone.zone_set import ZoneSet
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 _TICK_SECONDS = 0.2
 _REPORT_SECONDS = 1.0
-# How soon a zone is taken over whose daemon died, or whose disk has room again.
-_HELD_SECONDS = 0.5
-# Rescuing what a large zone holds may honestly take so long.
-_OPEN_SECONDS = 3600.0
 # `run --once` gives up on a service that has been away for this long.
 _ONCE_PATIENCE_SECONDS = 60.0
 # Longer than one run takes, the import of MLflow included.
@@ -92,13 +86,14 @@ class Daemon:
             stop=self._stop,
         )
         self._turns = Turns(self._stop)
-        self._zones = [
-            self._zone_service(zone, self._settings) for zone in self._settings.zones
-        ]
-        self._opened: list[ZoneService] = []
-        #: Guards who connects a zone that is added when the services become ready.
-        self._joining = threading.Lock()
-        self._pool: SessionPool | None = None
+        self._zones = ZoneSet(
+            self._settings,
+            self._zone_service,
+            hearts=self.hearts,
+            unit=self._unit,
+            stop=self._stop,
+            broken=self._errors.put,
+        )
         self._services = Services(
             self._settings, self._stop, self._connect, self._errors.put, self.hearts
         )
@@ -128,13 +123,10 @@ class Daemon:
         with self._signals.handled():
             try:
                 self._begin_to_tell()
-                with self._unit.starting(self.hearts):
-                    for zone in self._zones:
-                        self._open(zone, once=once)
-                        self._opened.append(zone)
-                failed_before = self._failed()
-                self._notifier.start([zone.source() for zone in self._zones])
-                for zone in self._zones:
+                self._zones.open(patience=_ONCE_PATIENCE_SECONDS if once else math.inf)
+                failed_before = self._zones.failed
+                self._notifier.start([zone.source() for zone in self._zones.all])
+                for zone in self._zones.all:
                     zone.watch()
                 self._services.start()
                 self._log.info("started", version=__version__, pid=os.getpid())
@@ -143,14 +135,14 @@ class Daemon:
                     ready()
                 with self.hearts.loop("main"):
                     code = self._serve(once=once)
-                if once and self._failed() > failed_before:
+                if once and self._zones.failed > failed_before:
                     code = 1
                 if once:
                     self._notifier.flush()
             except Stopping:
                 code = 0
             finally:
-                self._shut_down(self._opened)
+                self._shut_down(self._zones.opened)
         return code
 
     def on_reload(self, update: Callable[[Settings], None]) -> None:
@@ -175,12 +167,13 @@ class Daemon:
         began = time.monotonic()
         try:
             plan = self._plan()
-            added = self._open_added(plan)
+            added = self._zones.open_added(plan.added, plan.settings)
         except DropzoneError as error:
             return Reload.failed(began, error)
         self._put_in_force(plan)
         for zone in added:
-            self._join_in(zone)
+            self._notifier.add(zone.source())
+            self._zones.join(zone)
         return Reload.of(began, plan)
 
     def _plan(self) -> reloading.Plan:
@@ -204,53 +197,9 @@ class Daemon:
         self._parsers.update(
             memory_mb=extract.memory_mb, timeout_seconds=extract.timeout_seconds
         )
-        zones = {zone.name: zone for zone in plan.settings.zones}
-        for service in self._zones:
-            service.update(zones[service.zone.name], plan.settings)
-        if self._pool is not None:
-            self._pool.update(plan.settings)
+        self._zones.update(plan.settings)
         for update in self._on_reload:
             update(plan.settings)
-
-    def _open_added(self, plan: reloading.Plan) -> list[ZoneService]:
-        """Open new zones, all or none."""
-        opened: list[ZoneService] = []
-        try:
-            for zone in plan.added:
-                service = self._zone_service(zone, plan.settings)
-                with (
-                    self.hearts.within("main", _OPEN_SECONDS),
-                    self._unit.patience(_OPEN_SECONDS),
-                ):
-                    service.open()
-                opened.append(service)
-        except BaseException:
-            for service in opened:
-                service.close()
-            raise
-        return opened
-
-    def _join_in(self, zone: ZoneService) -> None:
-        self._opened.append(zone)
-        with self._joining:
-            self._zones = [*self._zones, zone]
-            pool = self._pool
-        self._notifier.add(zone.source())
-        zone.watch()
-        if pool is not None:
-            # It may have to wait for a service, which nobody else should wait for.
-            threading.Thread(
-                target=self._connect_one, args=(zone, pool), name="join", daemon=True
-            ).start()
-
-    def _connect_one(self, zone: ZoneService, pool: SessionPool) -> None:
-        try:
-            zone.connect(pool)
-            zone.tend(pool)
-        except Stopping:
-            return
-        except Exception as error:  # noqa: BLE001 told to the main loop, which ends
-            self._errors.put(error)
 
     def _zone_service(self, zone: Zone, settings: Settings) -> ZoneService:
         return ZoneService(
@@ -265,33 +214,9 @@ class Daemon:
             measures=self.measures,
         )
 
-    def _open(self, zone: ZoneService, *, once: bool) -> None:
-        """Open a zone; wait while its disk is full, or (a setting) another holds it.
-
-        Raises:
-            Stopping: a signal came while it waited.
-
-        """
-        until = time.monotonic() + (_ONCE_PATIENCE_SECONDS if once else math.inf)
-        told = ""
-        while reason := _held_up(zone, until):
-            if reason != told:
-                self._log.warning("waiting for the zone", reason=reason)
-                self._unit.status(f"waiting for the zone: {reason}")
-                told = reason
-            heartbeats.beat()
-            if self._stop.wait(_HELD_SECONDS):
-                raise Stopping("The daemon is stopping.")
-
     def _connect(self, pool: SessionPool) -> None:
-        with self._joining:
-            self._pool = pool
-            zones = self._zones
-        for zone in zones:
-            zone.connect(pool)
-            # A run that is to end soon leaves that to `dropzone clean`.
-            if not self._once_only:
-                zone.tend(pool)
+        # A run that is to end soon leaves the cleaning to `dropzone clean`.
+        self._zones.connect(pool, tended=not self._once_only)
 
     def _begin_to_tell(self) -> None:
         self.measures.listener = self._traces.start()
@@ -304,7 +229,7 @@ class Daemon:
         from dropzone.web.metrics import Parts
 
         parts = Parts(
-            zones=lambda: self._zones,
+            zones=lambda: self._zones.all,
             services=self._services,
             parsers=self._parsers,
             measures=self.measures,
@@ -351,21 +276,16 @@ class Daemon:
 
     def _tick(self) -> bool:
         """Do what is due; return whether it is worth a report at once."""
-        news = [zone.hold() for zone in self._zones]
+        news = self._zones.hold()
         if self._services.pool is not None:
-            for zone in self._zones:
+            for zone in self._zones.all:
                 zone.pipeline.check()
                 zone.pipeline.resume_due()
-        return any(news)
+        return news
 
     def _once(self) -> int | None:
         """Return the exit code when a run with ``once`` is over."""
-        pauses = [
-            p
-            for zone in self._zones
-            for gate in zone.gates
-            for p in gate.current_pauses
-        ]
+        pauses = self._zones.pauses
         if self._services.pause is not None:
             pauses.append(self._services.pause)
         for pause in pauses:
@@ -381,15 +301,9 @@ class Daemon:
                     hint=pause.hint,
                 )
                 return 1
-        if self._services.pool and all(zone.finished for zone in self._zones):
+        if self._services.pool and self._zones.finished:
             return 0
         return None
-
-    def _failed(self) -> int:
-        return sum(
-            zone.journal.counts().outcomes.get(Outcome.FAILED, 0)
-            for zone in self._zones
-        )
 
     def _shut_down(self, opened: list[ZoneService]) -> None:
         """Stop in order: intake, steps, parsers, sessions, servers, journals."""
@@ -413,7 +327,7 @@ class Daemon:
         # Spans that nobody takes are no reason to call the end untidy.
         self._traces.join(max(0.5, until - time.monotonic()))
         self._report(running=False, zones=opened)
-        left = _left(opened)
+        left = self._zones.left()
         if not late:
             for zone in opened:
                 zone.close()
@@ -423,7 +337,7 @@ class Daemon:
 
     def _report(self, *, running: bool, zones: list[ZoneService] | None = None) -> None:
         reports = []
-        for zone in self._zones if zones is None else zones:
+        for zone in self._zones.all if zones is None else zones:
             report = zone.report()
             reports.append(report)
             if self._services.pause is not None:
@@ -458,31 +372,3 @@ def exit_code(error: BaseException) -> int:
     if isinstance(error, ZoneError) and not isinstance(error, ZoneHeld):
         return UNFIT
     return 1
-
-
-def _held_up(zone: ZoneService, until: float) -> str:
-    """Open a zone, or return why that must wait; raise what is not waited for."""
-    try:
-        zone.open()
-    except ZoneHeld as error:
-        if zone.zone.when_held == "exit":
-            raise
-        return error.message
-    except ServiceUnavailable as error:
-        if time.monotonic() > until:
-            raise
-        return f"{error.message} {error.hint}"
-    return ""
-
-
-def _left(zones: list[ZoneService]) -> dict[str, Any]:
-    """Return what the next start goes on with: jobs by their state, and runs."""
-    states: Counter[str] = Counter()
-    for zone in zones:
-        states.update(zone.journal.counts().states)
-    under_way = {str(state): states[state] for state in UNDER_WAY if states[state]}
-    return {
-        "given_back": sum(under_way.values()),
-        "under_way": under_way,
-        "runs_given_back": sum(zone.journal.batches_waiting() for zone in zones),
-    }
