@@ -10,7 +10,8 @@ from pathlib import Path
 from dropzone.errors import DropzoneError, UsageError
 from dropzone.text import display
 
-_COMMAND_SECONDS = 300
+# A zone that is read again after a crash, or whose disk is full, is long in starting.
+_COMMAND_SECONDS = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,11 @@ class Run:
             )
         except FileNotFoundError:
             raise UsageError(f"{self.command[0]} is not installed.") from None
+        except subprocess.TimeoutExpired:
+            raise DropzoneError(
+                f"`{' '.join(self.command)}` is not over after {_COMMAND_SECONDS} s.",
+                hint=f"It goes on by itself. {self.hint}".strip(),
+            ) from None
         if done.returncode and not self.may_fail:
             said = (done.stderr or done.stdout).strip().splitlines()
             why = said[0] if said else f"exit code {done.returncode}"
