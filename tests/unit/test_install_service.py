@@ -249,13 +249,22 @@ def test_a_user_that_is_not_there_is_refused():
 
 @needs_root
 @pytest.mark.usefixtures("booted", "elsewhere")
+def test_it_does_not_run_as_root():
+    assert "does not run as root" in refusal(service(user="root"))
+
+
+@needs_root
+@pytest.mark.usefixtures("booted", "elsewhere")
 def test_a_zone_of_somebody_else_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(units, "_HIDDEN", ())
     (tmp_path / "zone" / "input").mkdir(parents=True)
     told = refusal(service(str(tmp_path / "zone")))
     assert "belongs to root, and the service runs as nobody" in told
-    assert "chown -R nobody:" in told
-    assert "--as root" in told
+    assert told.endswith(f"chown -R nobody: {tmp_path}/zone")
+    os.chown(tmp_path / "zone", 1, -1)
+    assert "let the service run as its owner with --as " in refusal(
+        service(str(tmp_path / "zone"))
+    )
 
 
 @needs_root
@@ -323,6 +332,9 @@ def test_a_command_that_fails_tells_what_it_said():
         Run(command, "Look at the log.").do()
     assert raised.value.hint == "Look at the log."
     Run(command, "", may_fail=True).do()
+    reasons = (("/bin/true",), ("/bin/echo", "It waits for the disk."))
+    with pytest.raises(DropzoneError, match="failed: It waits for the disk"):
+        Run(command, "", reasons=reasons).do()
     with pytest.raises(UsageError, match="is not installed"):
         Run(("nosuchprogram",), "").do()
 

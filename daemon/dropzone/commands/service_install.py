@@ -44,7 +44,7 @@ def plan(service: Service, *, zone: Path | None) -> list[Step]:
         *steps,
         Run((*systemctl, "daemon-reload"), ""),
         Run((*systemctl, "enable", NAME), ""),
-        Run((*systemctl, "restart", NAME), logs),
+        Run((*systemctl, "restart", NAME), logs, reasons=_reasons(service)),
     ]
 
 
@@ -176,6 +176,15 @@ def _journalctl(service: Service) -> str:
     return f"journalctl {'--user ' if service.of_user else ''}-u dropzone"
 
 
+def _reasons(service: Service) -> tuple[tuple[str, ...], ...]:
+    """Return what tells why it does not start: its end, or what it waits for."""
+    journal = ("journalctl", *service.systemctl[1:], "-u", "dropzone", "-n", "1")
+    return (
+        (*journal, "-o", "cat", "--since=-1min", "DROPZONE_EVENT=cannot run"),
+        (*service.systemctl, "show", NAME, "-p", "StatusText", "--value"),
+    )
+
+
 def _check_systemd(*, of_user: bool) -> None:
     if not _BOOTED.is_dir():
         raise UsageError(
@@ -230,7 +239,7 @@ def _check_enterable(service: Service) -> None:
 
 def _check_user(service: Service) -> None:
     try:
-        pwd.getpwnam(service.user)
+        number = pwd.getpwnam(service.user).pw_uid
     except KeyError:
         if service.user == USER:
             return
@@ -239,6 +248,11 @@ def _check_user(service: Service) -> None:
             hint=f"useradd --system {service.user}, or leave --as away: the user "
             f"{USER} is made then.",
         ) from None
+    if number == 0:
+        raise UsageError(
+            "The service does not run as root: it needs no right of root's.",
+            hint=f"Leave --as away, and give the zone to the user {USER}.",
+        )
 
 
 def _check_zone(service: Service, zone: Path) -> None:
@@ -256,8 +270,7 @@ def _check_zone(service: Service, zone: Path) -> None:
         raise UsageError(
             f"{shown} belongs to {_name(owner)}, and the service runs as "
             f"{_name(ours) if ours is not None else name}.",
-            hint=f"chown -R {name}: {shown}, or let the service run as its owner with "
-            f"--as {_name(owner)}.",
+            hint=f"chown -R {name}: {shown}{_or_as(owner)}",
         )
     holder = status.server_of(zone)
     if holder is not None and holder != _main_pid(service):
@@ -265,6 +278,12 @@ def _check_zone(service: Service, zone: Path) -> None:
             f"Process {holder} serves {shown}, and it is not this service.",
             hint=f"Stop it first: kill {holder}",
         )
+
+
+def _or_as(owner: int) -> str:
+    if owner == 0:
+        return ""
+    return f", or let the service run as its owner with --as {_name(owner)}."
 
 
 def _main_pid(service: Service) -> int | None:

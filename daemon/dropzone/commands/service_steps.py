@@ -11,7 +11,7 @@ from dropzone.errors import DropzoneError, UsageError
 from dropzone.text import display
 
 # A zone that is read again after a crash, or whose disk is full, is long in starting.
-_COMMAND_SECONDS = 120
+_COMMAND_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +93,15 @@ class MakeFolder:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A command of systemd's; ``hint`` says what to do when it fails."""
+    """A command of systemd's; ``hint`` says what to do when it fails.
+
+    ``reasons`` are commands of which the first that says anything says why it failed.
+    """
 
     command: tuple[str, ...]
     hint: str
     may_fail: bool = False
+    reasons: tuple[tuple[str, ...], ...] = ()
 
     def told(self) -> str:
         return f"run {' '.join(self.command)}"
@@ -122,15 +126,23 @@ class Run:
             raise UsageError(f"{self.command[0]} is not installed.") from None
         except subprocess.TimeoutExpired:
             raise DropzoneError(
-                f"`{' '.join(self.command)}` is not over after {_COMMAND_SECONDS} s.",
+                f"`{' '.join(self.command)}` is not over after {_COMMAND_SECONDS} s. "
+                f"{self._reason()}".strip(),
                 hint=f"It goes on by itself. {self.hint}".strip(),
             ) from None
         if done.returncode and not self.may_fail:
             said = (done.stderr or done.stdout).strip().splitlines()
-            why = said[0] if said else f"exit code {done.returncode}"
+            why = self._reason() or next(iter(said), f"exit code {done.returncode}")
             raise DropzoneError(
                 f"`{' '.join(self.command)}` failed: {why}", hint=self.hint
             )
+
+    def _reason(self) -> str:
+        for command in self.reasons:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if lines := done.stdout.strip().splitlines():
+                return lines[-1]
+        return ""
 
 
 Step = Write | Remove | MakeFolder | Run
