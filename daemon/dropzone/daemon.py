@@ -249,10 +249,7 @@ class Daemon:
             except queue.Empty:
                 pass
             else:
-                told = (
-                    error.message if isinstance(error, DropzoneError) else repr(error)
-                )
-                self._log.critical("stopping because a step broke", reason=told)
+                self._log.critical("stopping because a step broke", **_told(error))
                 # What only a person can mend is not mended by another start.
                 return exit_code(error)
             news = self._tick()
@@ -363,6 +360,12 @@ class Daemon:
         connected = self._services.pool is not None
         told = Told(tuple(paused), connected, self._web.report()["url"])
         return self._notifier.note(zone, told)
+
+
+def _told(error: BaseException) -> dict[str, str]:
+    if isinstance(error, DropzoneError):
+        return {"reason": error.message, "hint": error.hint}
+    return {"reason": repr(error)}
 
 
 def exit_code(error: BaseException) -> int:

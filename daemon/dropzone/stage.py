@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 
 from dropzone import heartbeats, log, threads
-from dropzone.errors import Stopping
+from dropzone.errors import ConfigurationError, Stopping
 from dropzone.heartbeats import Heartbeats
 from dropzone.journal import Journal
 from dropzone.models import Job, Status
@@ -214,7 +214,9 @@ class Stage:
                 return
             except Exception as error:  # noqa: BLE001 told to the daemon, which ends
                 # A loop never dies quietly: bring the process down, restart recovers.
-                self._log.exception("step failed", jobs=[job.id for job in jobs])
+                # What is wrong with the surroundings for good, the daemon tells.
+                if not isinstance(error, ConfigurationError):
+                    self._log.exception("step failed", jobs=[job.id for job in jobs])
                 if not self.broken.done():
                     self.broken.set_exception(error)
                 return

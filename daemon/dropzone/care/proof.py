@@ -27,6 +27,7 @@ _STATUS_OF = {
     Outcome.DUPLICATE: {"indexed", "stored_only", "empty"},
 }
 Receipt = Mapping[str, Any]
+_SECOND = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +210,8 @@ def _looks_changed(job: Job, receipt: Receipt, there: Signature) -> str:
     """Return what shows that somebody changed the file since it was processed."""
     if there.size != receipt["size"]:
         return "was changed: its size is not that of its receipt"
-    # What was made again of the receipts does not know it.
-    if job.mtime_ns and there.mtime_ns != job.mtime_ns:
+    # What was made again of the receipts does not know it; archives and other file
+    # systems keep whole seconds only.
+    if job.mtime_ns and there.mtime_ns // _SECOND != job.mtime_ns // _SECOND:
         return "was changed: its time is not that of the dropped file"
     return ""

@@ -11,7 +11,8 @@ from pathlib import Path
 from dropzone import fsops, inotify, status
 from dropzone.commands.diagnosis import Diagnosis, ok, problem, warning
 from dropzone.commands.output import size
-from dropzone.errors import ZoneError
+from dropzone.errors import DropzoneError, ZoneError
+from dropzone.journal import Journal
 from dropzone.readiness import Lease
 from dropzone.room import FREE_INODES
 from dropzone.settings import Zone
@@ -45,8 +46,20 @@ def zone(one: Zone, free_megabytes: float) -> Iterator[Diagnosis]:
         if pid is not None
         else warning(checked, "no daemon serves it", "Start it: dropzone run")
     )
+    yield from _journal(checked, root)
     yield from _folders(checked, root)
     yield from _space(checked, root, free_megabytes)
+
+
+def _journal(checked: str, root: Path) -> Iterator[Diagnosis]:
+    """Look whether this version can read the journal; nothing where it can."""
+    path = root / "state" / "journal.sqlite"
+    if not path.exists():
+        return
+    try:
+        Journal(path, create=False).close()
+    except DropzoneError as error:
+        yield problem(f"{checked}, journal", error.message, error.hint)
 
 
 def watches(zones: Sequence[Zone]) -> Iterator[Diagnosis]:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from dropzone import heartbeats, log, threads
 from dropzone.documents import DocumentWrite
-from dropzone.errors import Stopping
+from dropzone.errors import ConfigurationError, Stopping
 from dropzone.executor.requests import Requests
 from dropzone.gate import Gate
 from dropzone.heartbeats import Heartbeats
@@ -92,6 +92,9 @@ class LocalExecutor:
                 work()
         except Stopping:
             return
+        except ConfigurationError as error:
+            # A schema of a newer version, for example: the daemon tells it, and ends.
+            self._broken(error)
         except Exception as error:  # noqa: BLE001 told to the daemon, which ends
             self._log.exception("index step failed")
             self._broken(error)
