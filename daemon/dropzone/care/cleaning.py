@@ -108,13 +108,14 @@ class Cleaning:
             if "job" not in record:
                 continue
             place = unquoted(record["place"])
-            # Without a mark the journal was made anew: what is recorded is long done.
+            # The mark is there before the first record: without one the journal was
+            # made anew, and what is recorded is long done.
             if mark is None or not self._leaving.is_there(record["area"], place):
                 gone[record["job"]] = record["rule"]
             if len(gone) == _PAGE:
                 self._journal.note_removed(gone, {})
                 gone = {}
-        if gone or records.end != known:
+        if gone or mark is None or records.end != known:
             self._journal.note_removed(gone, {removals.MARK: records.end.dump()})
 
     # Files
