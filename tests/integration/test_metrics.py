@@ -53,9 +53,13 @@ class Scrape:
 def served(
     tmp_path_factory: pytest.TempPathFactory, services: ServiceAddresses
 ) -> Iterator[tuple[ZoneOfTest, str]]:
-    """A daemon that has ended five files, one of them badly, and its page."""
+    """A daemon that has ended five files, one of them badly, and its page.
+
+    Its traces go to a collector that is away: nothing may wait for that.
+    """
     zone = zone_on(tmp_path_factory.mktemp("metrics"), services)
-    zone.start()
+    zone.environment["DROPZONE__TRACES__ENDPOINT"] = "http://127.0.0.1:9"
+    process = zone.start()
     zone.drop("papers/a.txt", b"one word")
     zone.drop("papers/b.txt", b"two words")
     zone.drop("b2.txt", b"two words")
@@ -68,7 +72,11 @@ def served(
         "the batch is tracked",
     )
     yield zone, url
-    zone.close()
+    try:
+        assert zone.stop(process) < 10
+        assert "still_working" not in zone.log()
+    finally:
+        zone.close()
 
 
 def test_files_bytes_and_steps_are_counted(served):
@@ -106,6 +114,15 @@ def test_no_label_holds_the_name_of_a_file_or_a_collection(served):
     text = Scrape(url).text
     assert "papers" not in text
     assert "a.txt" not in text
+
+
+def test_a_collector_of_traces_that_is_away_delays_no_file(served):
+    zone, url = served
+    assert len(zone.outcomes()) == 5
+    wait_for(lambda: "traces are not taken" in zone.log(), "it is told")
+    assert zone.log().count("traces are not taken") == 1
+    exported = Scrape(url).value("dropzone_trace_spans_total", outcome="exported")
+    assert exported == 0
 
 
 def test_openmetrics_is_told_to_who_asks_for_it(served):

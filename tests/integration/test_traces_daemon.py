@@ -1,11 +1,10 @@
-"""Traces of a running daemon, as a collector gets them, and without one."""
+"""Traces of a running daemon, as a collector gets them; away, see test_metrics."""
 
 import subprocess
 import sys
 
 from collector import collecting, values
 from daemons import wait_for, zone_on
-from webclient import get
 
 
 def test_every_file_is_a_trace_of_its_steps(tmp_path, services):
@@ -39,23 +38,6 @@ def test_every_file_is_a_trace_of_its_steps(tmp_path, services):
     linked = {link.trace_id for link in batch.links}
     assert good["job"].trace_id in linked
     assert all(headers["x-key"] == "abc" for headers in collector.headers)
-
-
-def test_a_collector_that_is_away_delays_no_file_and_no_stop(tmp_path, services):
-    zone = zone_on(tmp_path, services)
-    zone.environment["DROPZONE__TRACES__ENDPOINT"] = "http://127.0.0.1:9"
-    try:
-        process = zone.start()
-        zone.drop("a.txt", b"some words")
-        zone.wait_for_ends(1)
-        wait_for(lambda: "traces are not taken" in zone.log(), "it is told")
-        url = zone.report()["web"]["url"]
-        assert "dropzone_trace_spans_total" in get(f"{url}/metrics").text
-        assert zone.stop(process) < 10
-    finally:
-        zone.close()
-    assert zone.outcomes() == {"a.txt": "indexed"}
-    assert "still_working" not in zone.log()
 
 
 def test_nothing_of_it_is_imported_where_it_is_not_used():

@@ -85,7 +85,6 @@ def test_ready_says_which_step_is_paused_and_why(zone):
 
 
 def test_a_run_that_ends_by_itself_serves_nothing(zone):
-    zone.drop("a.txt", b"a word")
     assert zone.run_once() == 0
     assert zone.report()["web"]["url"] is None
     assert "the page" not in zone.log()

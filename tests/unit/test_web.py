@@ -42,7 +42,7 @@ def served(
         yield wait_for(lambda: web.report()["url"], "the page is served")
     finally:
         stop.set()
-        assert web.join(5)
+        assert web.join(30)
         assert web.report()["url"] is None
 
 
@@ -127,7 +127,7 @@ def test_a_taken_port_is_told_once_and_taken_when_free(monkeypatch):
             assert not stop.wait(0.3)
             told = web.report()
     stop.set()
-    assert web.join(5)
+    assert web.join(30)
     assert told["url"] is None
     assert str(settings.port) in told["problem"]
     assert "web.port" in told["what_to_do"]
@@ -190,7 +190,7 @@ def test_a_request_under_way_does_not_hold_up_the_end():
     ],
 )
 def test_who_does_not_ask_to_the_end_is_cut_off(sent, monkeypatch):
-    monkeypatch.setattr(server, "_IDLE_SECONDS", 1)
+    monkeypatch.setattr(server, "_IDLE_SECONDS", 1.0)
     with served(Web(port=0)) as url:
         port = int(url.rpartition(":")[2])
         with socket.create_connection(("127.0.0.1", port), 60) as silent:

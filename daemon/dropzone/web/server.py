@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     # Starlette comes with the thread, not with the start of the daemon.
     from starlette.types import ASGIApp
 
-_AGAIN_SECONDS = 5.0
+_AGAIN_SECONDS = 2.0
 # What is being answered has so long to end when the daemon stops.
 _GRACE_SECONDS = 1
 _MOST_CONNECTIONS = 200
