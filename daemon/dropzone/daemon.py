@@ -237,7 +237,11 @@ class Daemon:
             spans=self._traces.figures,
             floor=lambda: int(self._settings.limits.free_megabytes * 1_000_000),
         )
-        return serving.app_of(parts, lambda: self._settings)
+
+        def reload() -> dict[str, Any] | None:
+            return self.last_reload.told() if self.last_reload else None
+
+        return serving.app_of(parts, lambda: self._settings, reload)
 
     def _serve(self, *, once: bool) -> int:
         reported = 0.0
@@ -348,7 +352,7 @@ class Daemon:
                 "stale": self.hearts.stale(),
                 "services": figures.services(self._services.pool),
                 "web": self._web.report(),
-                "reload": self.last_reload and self.last_reload.told(),
+                "reload": self.last_reload.told() if self.last_reload else None,
                 "notifications": self._notify(zone.zone.name, report["paused"]),
             }
             zone.folders.write_report("daemon.json", json.dumps(report).encode())

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dropzone import building, care, disk, figures, log, suspects, windows
+from dropzone import building, care, disk, figures, suspects
 from dropzone.errors import ServiceUnavailable
 from dropzone.executor.local import LocalExecutor
 from dropzone.executor.parsers import ParserPool
@@ -15,12 +15,12 @@ from dropzone.executor.requests import Note, Requests
 from dropzone.executor.turns import Turns
 from dropzone.gate import Gate, Preparation
 from dropzone.heartbeats import Heartbeats
+from dropzone.holds import Holds
 from dropzone.index import Indexer
 from dropzone.intake import Intake
 from dropzone.journal_opening import open_journal
 from dropzone.measures import Measures
 from dropzone.notifications.zone import Source
-from dropzone.pauses import PERSON, WINDOW, Pause, Pauses
 from dropzone.pipeline import Gates, Pipeline
 from dropzone.readiness import Rules
 from dropzone.receipts import Receipts
@@ -79,9 +79,7 @@ class ZoneService:
         self._caretaker: care.Caretaker | None = None
         self._care_gate: Gate | None = None
         self.folders = ZoneFolders(zone.path)
-        self._pauses = Pauses(zone.path)
-        self._told_problem = ""
-        self._log = log.get("zone").bind(zone=zone.name)
+        self._holds = Holds(zone.name, zone.path)
 
     def open(self) -> None:
         """Hold the zone, open its journal and receipts, and rescue what was left.
@@ -242,36 +240,8 @@ class ZoneService:
         self._caretaker.start(self._hearts)
 
     def hold(self) -> bool:
-        """Hold the steps that a person or the time pauses; return whether it is news.
-
-        Called several times a second.
-        """
-        held = self._pauses.look()
-        news = [self._gates.store.hold(WINDOW, self._closed_window())]
-        news += [
-            gate.hold(PERSON, held[gate.step].pause() if gate.step in held else None)
-            for gate in self.gates
-        ]
-        problem = self._pauses.problem
-        told = problem.message if problem is not None else ""
-        if problem is not None and told != self._told_problem:
-            self._log.error("pauses unknown", reason=told, hint=problem.hint)
-        self._told_problem = told
-        return any(news)
-
-    def _closed_window(self) -> Pause | None:
-        texts = self._settings.limits.upload_windows
-        now = windows.standing([windows.parse(text) for text in texts], time.time())
-        if now.is_open:
-            return None
-        return Pause(
-            "store",
-            WINDOW,
-            now.since or 0.0,
-            f"Files are uploaded only in limits.upload_windows: {', '.join(texts)}.",
-            "It goes on by itself; to upload now, edit limits.upload_windows.",
-            until=now.until,
-        )
+        """Hold what a person or the time pauses; return whether that is news."""
+        return self._holds.look(self.gates, self._settings.limits.upload_windows)
 
     def join(self, until: float) -> list[str]:
         """Wait for all threads until the monotonic time; name those that go on."""

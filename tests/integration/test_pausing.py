@@ -10,8 +10,10 @@ import pytest
 
 import samples
 from daemons import ZoneOfTest, check_invariants, wait_for, zone_on
+from dropzone import pauses
 from dropzone.embedded import ServiceAddresses
 from dropzone.models import Status
+from dropzone.pauses import Held
 
 
 @pytest.fixture
@@ -24,6 +26,10 @@ def zone(tmp_path: Path, services: ServiceAddresses) -> Iterator[ZoneOfTest]:
 def status_of(zone: ZoneOfTest) -> tuple[int, dict[str, Any]]:
     done = zone.command("status", "--json")
     return done.returncode, json.loads(done.stdout)["zones"][0]
+
+
+def without(held: dict[str, Held], step: str) -> dict[str, Held]:
+    return {name: one for name, one in held.items() if name != step}
 
 
 def count(zone: ZoneOfTest, status: Status) -> int:
@@ -54,22 +60,23 @@ def test_each_step_is_held_in_turn_over_restarts(
         ("store", Status.STORED),
         ("index", Status.INDEXED),
     ):
-        assert "goes on" in zone.command("resume", "--step", step).stdout
+        pauses.change(zone.root, lambda held, s=step: without(held, s))
         wait_for(lambda w=waiting: count(zone, w) == 20, f"all are {waiting}")
         if waiting is Status.STORED:
             # What was wanted is wanted by the next daemon too.
             zone.stop(daemon)
             daemon = zone.start()
     assert not zone.receipts()
-    zone.command("resume", "--step", "release")
+    assert "release goes on" in zone.command("resume", "--step", "release").stdout
     zone.wait_for_ends(20)
     with zone.journal() as journal:
         wait_for(journal.batches_waiting, "a run waits to be logged")
     assert "Paused: track" in zone.command("status").stdout
+    # With nothing held the run would be logged in a moment: MLflow is being imported.
+    tracking = zone.root / "state" / "mlflow"
+    assert not tracking.exists()
     zone.command("resume")
-    wait_for(lambda: status_of(zone)[0] == 0, "everything goes on")
-    with zone.journal() as journal:
-        wait_for(lambda: not journal.batches_waiting(), "the run is logged")
+    wait_for(tracking.exists, "the run is being logged")
     check_invariants(zone, services, dropped)
     zone.stop(daemon)
 
@@ -81,6 +88,7 @@ def test_a_pause_ends_by_itself_and_a_damaged_one_is_told(zone: ZoneOfTest) -> N
     (pause,) = status_of(zone)[1]["paused"]
     assert pause["until"] - pause["since"] == 2
     zone.wait_for_ends(1)
+    wait_for(lambda: '"done"' in zone.log(), "its end is logged")
     log = zone.log()
     assert log.index('"paused"') < log.index('"resumed"') < log.index('"done"')
     (zone.root / "state" / "pauses.json").write_text("{")
@@ -97,15 +105,9 @@ def test_a_pause_ends_by_itself_and_a_damaged_one_is_told(zone: ZoneOfTest) -> N
 
 
 def test_wrong_use_is_told(zone: ZoneOfTest) -> None:
-    for wrong in (
-        ("--step", "walk"),
-        ("--for", "soon"),
-        ("--zone", "nowhere"),
-        ("--reason", "x" * 501),
-    ):
+    for wrong in (("--step", "walk"), ("--for", "soon"), ("--zone", "nowhere")):
         done = zone.command("pause", *wrong)
         assert done.returncode == 2, done.stdout + done.stderr
-    assert zone.command("resume", "--zone", "nowhere").returncode == 2
     assert "no zone" in zone.command("pause").stderr
     assert "Nothing was paused" in zone.command("resume").stdout
 

@@ -27,12 +27,14 @@ class Sources:
 
     ``stale`` names the loops of the daemon that have not moved for too long, with
     the seconds; ``not_ready`` says why files are not processed, [] while they are;
-    ``metrics`` gets what the scraper accepts, and returns the text and its type.
+    ``metrics`` gets what the scraper accepts, and returns the text and its type;
+    ``reload`` returns how the configuration was last read again, None before that.
     """
 
     stale: Callable[[], Mapping[str, float]]
     not_ready: Callable[[], list[dict[str, Any]]]
     metrics: Callable[[str], tuple[bytes, str]]
+    reload: Callable[[], Mapping[str, Any] | None] = lambda: None
 
 
 def make(settings: Web, sources: Sources) -> ASGIApp:
@@ -55,6 +57,8 @@ def make(settings: Web, sources: Sources) -> ASGIApp:
         told: dict[str, Any] = {"ready": not reasons}
         if request.scope["trusted"]:
             told["reasons"] = reasons
+            if (reload := sources.reload()) is not None:
+                told["reload"] = dict(reload)
         return JSONResponse(told, 503 if reasons else 200)
 
     def metrics(request: Request) -> Response:
