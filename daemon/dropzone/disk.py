@@ -2,7 +2,9 @@
 
 import contextlib
 import errno
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 from dropzone.errors import ServiceUnavailable
 from dropzone.text import display
@@ -29,6 +31,17 @@ def fault(error: OSError) -> ServiceUnavailable:
         f"The zone's disk refuses work: {error.strerror}{named}.",
         hint="Free space on the zone's disk, or mend its rights.",
     )
+
+
+def status_above(path: Path) -> os.statvfs_result:
+    """Return what is free on the disk of ``path``, which may not be made yet.
+
+    Raises:
+        ServiceUnavailable: the disk is failing (``disk``).
+
+    """
+    with faults():
+        return os.statvfs(next(p for p in (path, *path.parents) if p.exists()))
 
 
 @contextlib.contextmanager

@@ -112,7 +112,7 @@ class Rescuer:
                 job = self._journal.get(receipt["job"])
                 if job is None:
                     # The journal was lost or is an old copy; the receipt tells all.
-                    job = _from_receipt(receipt, moved=not work.get(receipt["job"]))
+                    job = job_of(receipt, moved=not work.get(receipt["job"]))
                     lost.append(job)
                 if job.status not in ENDED:
                     interrupted.append(receipt)
@@ -260,7 +260,7 @@ def _as_told(job: Job, receipt: dict[str, Any]) -> Job:
 
     A copy of the journal that is older than the receipts knows an earlier state.
     """
-    told = _from_receipt(receipt, moved=False)
+    told = job_of(receipt, moved=False)
     return dataclasses.replace(
         job,
         status=told.status,
@@ -271,7 +271,7 @@ def _as_told(job: Job, receipt: dict[str, Any]) -> Job:
     )
 
 
-def _from_receipt(receipt: dict[str, Any], *, moved: bool) -> Job:
+def job_of(receipt: dict[str, Any], *, moved: bool) -> Job:
     """Return the job of a receipt: ended, or about to if its file was not ``moved``."""
     outcome = Outcome(receipt["outcome"])
     ended = dt.datetime.fromisoformat(receipt["ended_at"]).timestamp()

@@ -51,8 +51,13 @@ class Room:
         journal: Journal,
         growth: Growth,
         floor: int,
+        servers_disk: Callable[[], os.statvfs_result] | None = None,
     ) -> None:
-        """``floor`` is how many bytes stay free (``limits.free_megabytes``)."""
+        """``floor`` is how many bytes stay free (``limits.free_megabytes``).
+
+        ``servers_disk`` is that of the embedded servers, where it is another one.
+        """
+        self._servers_disk = servers_disk
         self._disk = disk
         self._journal = journal
         self._growth = growth
@@ -97,6 +102,7 @@ class Room:
         return fitting, findings
 
     def _left(self) -> int:
+        self._check_servers()
         disk = self._disk()
         free = disk.f_bavail * disk.f_frsize
         if free < self._floor:
@@ -115,6 +121,19 @@ class Room:
                 hint="Remove files, or make a file system with more inodes.",
             )
         return free - self._floor
+
+    def _check_servers(self) -> None:
+        if self._servers_disk is None:
+            return
+        disk = self._servers_disk()
+        free = disk.f_bavail * disk.f_frsize
+        if free < self._floor:
+            raise ServiceUnavailable(
+                "disk",
+                f"Only {_mb(free)} are free on the disk of the embedded servers, and "
+                f"{_mb(self._floor)} stay free (limits.free_megabytes).",
+                hint="Free some space there; the daemon goes on by itself.",
+            )
 
     def _under_way(self) -> int:
         """Return what the jobs under way will still add, reckoned now and then."""

@@ -1,6 +1,7 @@
 """Everything that serves one zone, built and stopped together."""
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -345,7 +346,12 @@ class ZoneService:
     def _make_watcher(self) -> Watcher:
         zone = self.zone
         rules, timing = self._watch_rules()
-        self._room = Room(self.folders.disk_status, self.journal, *self._room_rules())
+        self._room = Room(
+            self.folders.disk_status,
+            self.journal,
+            *self._room_rules(),
+            servers_disk=self._servers_disk(),
+        )
         intake = Intake(
             zone.name,
             self.folders,
@@ -371,6 +377,14 @@ class ZoneService:
             Rules(zone.quiet_seconds, zone.quiet_seconds_without_lease, zone.ignore),
             Timing(zone.events, zone.scan_seconds, zone.poll_seconds),
         )
+
+    def _servers_disk(self) -> Callable[[], os.statvfs_result] | None:
+        """Return what is asked for the room of our servers, if they are elsewhere."""
+        settings = self._settings
+        ours = settings.embeds_s3 or settings.embeds_postgres
+        if self._holds_services or not ours:
+            return None
+        return lambda: disk.status_above(settings.services_directory)
 
     def _room_rules(self) -> tuple[Growth, int]:
         limits = self._settings.limits

@@ -15,6 +15,7 @@ import pytest
 
 from daemons import DEADLINE, ZoneOfTest, wait_for
 from dropzone.backup.vault import Vault
+from zones_helpers import needs_mounts
 
 _CONFIG = """
 zones: [{path: drop_zones, quiet_seconds: 0.2}]
@@ -218,3 +219,23 @@ def test_a_place_that_cannot_hold_a_backup_is_refused(
     plain = zone.command("backup", str(tmp_path / "plain"))
     assert plain.returncode == 2
     assert "Not a directory" in plain.stderr
+
+
+@needs_mounts
+def test_a_target_that_is_full_is_told_and_holds_no_backup(
+    backups: dict[str, Any], tmp_path: Path
+) -> None:
+    zone = backups["zone"]
+    mount = f"mount -t tmpfs -o size=400k tmpfs {tmp_path}"
+    again = "find . -name '*.jsonl' -o -name '*.aside' -size +1k"
+    zone.before = (
+        *("unshare", "-m", "--propagation", "private", "sh", "-c"),
+        f'{mount} && "$@"; code=$?; cd {tmp_path} && {again}; exit $code',
+        "sh",
+    )
+    done = zone.command("backup", str(tmp_path / "vault"))
+    zone.before = ()
+    assert done.returncode == 1, done.stderr
+    assert "no backup was made yet" in done.stderr or "cannot be" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "jsonl" not in done.stdout

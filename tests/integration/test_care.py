@@ -267,6 +267,14 @@ def test_old_receipts_and_rows_go_and_the_counts_stay(zone: ZoneOfTest) -> None:
     summary = verify(zone, deep=True)
     assert summary.problems == []
     assert summary.receipts == 1
+    # Rows are gone, and the receipts of that month with them; the next month's tell.
+    assert zone.command("show", "a.txt").returncode == 1
+    with zone.journal() as journal:
+        (young,) = journal.newest(10)
+    with sqlite3.connect(zone.root / "state" / "journal.sqlite") as connection:
+        connection.execute("DELETE FROM jobs")
+    told = zone.command("show", "young.txt", "--json")
+    assert json.loads(told.stdout)["jobs"][0]["job"]["id"] == young.id
     # The chain goes on where the anchor says, and a change before it would show.
     assert zone.run_once() == 0
     anchor = zone.root / "state" / "receipts" / "anchor.json"

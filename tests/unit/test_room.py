@@ -42,6 +42,16 @@ def test_files_are_taken_while_more_than_the_floor_is_free(journal):
         Room(disk(255 * MB), journal, NOTHING, 256 * MB).sort(ready)
 
 
+def test_the_disk_of_the_servers_counts_where_it_is_another(journal):
+    ready = [entry(b"large", MB)]
+    full, roomy = disk(255 * MB), disk(257 * MB)
+    room = Room(roomy, journal, NOTHING, 256 * MB, servers_disk=roomy)
+    assert room.sort(ready) == (ready, [])
+    room = Room(roomy, journal, NOTHING, 256 * MB, servers_disk=full)
+    with pytest.raises(ServiceUnavailable, match=r"disk of the embedded servers"):
+        room.sort(ready)
+
+
 def test_inodes_count_where_their_number_is_fixed(journal):
     with pytest.raises(ServiceUnavailable, match="Only 199 more files"):
         Room(disk(MB, files=199), journal, NOTHING, 0).check()

@@ -24,6 +24,8 @@ from dropzone.places import unquoted
 from dropzone.text import display
 
 _TRIES = 5
+#: What a person paused stays so.
+_PAUSES = "pauses.json"
 Receipt = dict[str, Any]
 
 
@@ -107,6 +109,8 @@ class Cutter:
             if receipt["job"] not in self._jobs:
                 self._bring_back(receipt)
         self._tree("collections", "collections")
+        place = self._cut.place("state", _PAUSES)
+        self._cut.add(self._copier.file(self._cut.root / "state" / _PAUSES, place))
         for entry in self._copy_lines(
             self._cut.root / "state" / "removals", "removals"
         ):

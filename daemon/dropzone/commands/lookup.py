@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypedDict
 
+from dropzone.commands import past
 from dropzone.errors import UsageError, ZoneError
 from dropzone.journal import Journal
 from dropzone.models import ENDED, Job, Outcome, Status
@@ -104,7 +105,7 @@ class Zones:
 
     def show(self, words: str) -> list[Found]:
         """Return the same with all that belongs to each job."""
-        return [
+        found = [
             Found(
                 job,
                 lies_in(job, zone.path),
@@ -112,6 +113,15 @@ class Zones:
                 _receipt(zone.path / "state" / "receipts", job),
             )
             for zone, journal, job in self.jobs(words)
+        ]
+        # Retention may have dropped the rows; the receipts know more.
+        return found or [
+            Found(job, lies_in(job, zone.path), None, receipt)
+            for zone, journal in self.journals
+            if journal.rows("dropped")[0]["jobs"]
+            for job, receipt in past.find(
+                zone.path / "state" / "receipts", words, _MOST
+            )
         ]
 
     def lying(self, words: str) -> list[Lying]:
