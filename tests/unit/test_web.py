@@ -1,7 +1,9 @@
 """The server in a thread, who may ask it, and what it does about a taken port."""
 
 import contextlib
+import errno
 import http.client
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -240,3 +242,56 @@ def test_doctor_tells_whether_the_collector_of_traces_is_there():
     ((verdict, what),) = told(f"http://127.0.0.1:{port}")
     assert verdict == "warning"
     assert "traces.endpoint" in what
+
+
+def test_a_fault_of_the_server_is_told_and_it_is_served_again(monkeypatch):
+    monkeypatch.setattr(server, "_AGAIN_SECONDS", 0.05)
+    settings, stop = Web(port=0), threading.Event()
+    sources = app.Sources(stale=dict, not_ready=list, metrics=lambda _: (b"", ""))
+    made = []
+
+    def make():
+        made.append(web.report()["url"])
+        if len(made) == 1:
+            raise RuntimeError("unforeseen")
+        return app.make(settings, sources)
+
+    with structlog.testing.capture_logs() as logged:
+        web = WebServer(settings, make, stop)
+        web.start()
+        wait_for(lambda: len(made) == 2, "it is served again")
+        assert get(made[1]).status == 200
+        stop.set()
+        assert web.join(30)
+    assert "the page failed; it is served again" in [line["event"] for line in logged]
+
+
+def test_a_request_that_fails_is_told_and_costs_only_itself():
+    def broken(_accept: str) -> tuple[bytes, str]:
+        raise RuntimeError("unforeseen")
+
+    settings, stop = Web(port=0), threading.Event()
+    sources = app.Sources(stale=dict, not_ready=list, metrics=broken)
+    web = WebServer(settings, lambda: app.make(settings, sources), stop)
+    with structlog.testing.capture_logs() as logged:
+        web.start()
+        url = wait_for(lambda: web.report()["url"], "it is served")
+        failed = get(f"{url}/metrics")
+        assert (failed.status, failed.text) == (500, "Internal Server Error")
+        assert get(f"{url}/healthz").status == 200
+        stop.set()
+        assert web.join(30)
+    assert [line["event"] for line in logged][1:] == ["a request failed"]
+
+
+@pytest.mark.parametrize(
+    ("number", "told", "what"),
+    [
+        (errno.EACCES, "may not listen", "1024 or higher"),
+        (errno.EMFILE, "Too many open files", ""),
+    ],
+)
+def test_what_the_system_refuses_is_a_sentence(number, told, what):
+    refusal = server.explained(OSError(number, os.strerror(number)), Web(port=80))
+    assert told in refusal.reason
+    assert what in refusal.hint
