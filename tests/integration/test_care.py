@@ -223,6 +223,14 @@ def test_failed_files_go_only_when_a_copy_is_left(zone: ZoneOfTest) -> None:
     assert verify(zone, deep=True).problems == []
     put = zone.command("retry", "--failed")
     assert "No file has failed" in put.stdout
+    named = zone.command("retry", "broken.pdf")
+    if stored is None:
+        assert "was the last copy" in named.stdout
+    else:
+        assert named.returncode == 0, named.stdout
+        (found,) = zone.files("input").items()
+        receipt = next(r for r in told if r["path"] == "broken.pdf")
+        assert found == (b"broken.pdf", receipt["sha256"])
 
 
 def age_the_zone(zone: ZoneOfTest) -> str:

@@ -56,6 +56,7 @@ class Zones:
 
     def __init__(self, settings: Settings) -> None:
         self._stack = ExitStack()
+        self.settings = settings
         self.journals: list[tuple[Zone, Journal]] = []
         self._zones = settings.zones
         for zone in settings.zones:

@@ -2,16 +2,20 @@
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from dropzone import fsops
+from dropzone.commands import access
 from dropzone.commands.lookup import RETRIED, Zones, lies_in
-from dropzone.commands.put import drop_in
+from dropzone.commands.put import Putter, Source, drop_in
+from dropzone.errors import DropzoneError
 from dropzone.journal import Journal
 from dropzone.models import Job, Status
 from dropzone.places import unquoted
+from dropzone.settings import Settings
 
 _PAGE = 500
 
@@ -36,7 +40,10 @@ def named(zones: Zones, names: Iterable[str]) -> Iterator[PutBack]:
         elif not failed:
             yield PutBack(jobs[0][2], words, problem=_why_not(jobs[0][2]))
         for zone, job in failed:
-            yield _put_back(zone.path, job, words)
+            if job.removed_at is not None:
+                yield _fetch(zones.settings, zone.path, job, words)
+            else:
+                yield _put_back(zone.path, job, words)
 
 
 def all_failed(zones: Zones) -> Iterator[PutBack]:
@@ -67,9 +74,6 @@ def _why_not(job: Job) -> str:
 
 
 def _put_back(root: Path, job: Job, words: str) -> PutBack:
-    if job.removed_at is not None:
-        told = f"its file was removed by {job.removed_by}; get it from S3"
-        return PutBack(job, words, problem=f"{told}, key {job.s3_key}, and drop it")
     if lies_in(job, root) is None:
         return PutBack(job, words, problem="its file is not in failed/ any more")
     try:
@@ -77,6 +81,25 @@ def _put_back(root: Path, job: Job, words: str) -> PutBack:
     except OSError as error:
         reason = f"cannot be put back: {error.strerror or type(error).__name__}"
         return PutBack(job, words, problem=reason)
+
+
+def _fetch(settings: Settings, root: Path, job: Job, words: str) -> PutBack:
+    """Put in from S3 what retention removed; it becomes a job of its own."""
+    if job.s3_key is None:
+        told = f"its file was removed by {job.removed_by}, and was the last copy"
+        return PutBack(job, words, problem=told)
+    try:
+        with (
+            access.sessions(settings) as pool,
+            tempfile.TemporaryDirectory(prefix="dropzone-") as folder,
+            Putter(root) as putter,
+        ):
+            copy = pool.s3.download(job.s3_key, Path(folder) / "object")
+            source = Source(os.fsencode(copy), job.path, job.size)
+            return PutBack(job, words, path=putter.put(source, lambda _: None).path)
+    except (DropzoneError, OSError) as error:
+        told = error.message if isinstance(error, DropzoneError) else str(error)
+        return PutBack(job, words, problem=f"cannot be fetched from S3: {told}")
 
 
 def _rename(root: Path, job: Job) -> bytes:
