@@ -8,7 +8,7 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from dropzone.commands import access, output, pausing, render_top
 from dropzone.commands.lookup import Zones
 from dropzone.errors import DropzoneError
 from dropzone.journal import Journal
-from dropzone.models import Outcome
+from dropzone.models import Status
 from dropzone.settings import Settings
 
 _REFRESH_SECONDS = 2.0
@@ -38,6 +38,7 @@ class _Seen:
     looks: list[tuple[float, dict[tuple[str, str], float]]] = field(
         default_factory=list
     )
+    slots: dict[int, int] = field(default_factory=dict)
 
     def rates(self, zones: list[status.ZoneStatus]) -> dict[tuple[str, str], float]:
         """Return what each step did in a minute, over the last one, once known."""
@@ -57,6 +58,25 @@ class _Seen:
             key: max(0.0, count - before.get(key, 0.0)) * 60.0 / (now - since)
             for key, count in counts.items()
         }
+
+    def throughput(self, journals: Sequence[Journal]) -> list[int]:
+        """Return the files that ended in each of the last slots, the oldest first."""
+        # On the clock's own tens of seconds, or each look would count others.
+        last = int(time.time() // _SLOT_SECONDS)
+        # What was counted stays, but for the slot that was not over and the one before,
+        # where the last commits came later.
+        known = max(self.slots, default=0) - 1
+        first = min(max(last - _SLOTS + 1, known), last)
+        self.slots.update(dict.fromkeys(range(first, last + 1), 0))
+        for journal in journals:
+            since = first * _SLOT_SECONDS
+            for row in journal.rows(
+                "ended_by_slot", since=since, seconds=_SLOT_SECONDS
+            ):
+                if first + row["slot"] <= last:
+                    self.slots[first + row["slot"]] += row["jobs"]
+        self.slots = {slot: n for slot, n in self.slots.items() if slot > last - _SLOTS}
+        return [self.slots.get(slot, 0) for slot in range(last - _SLOTS + 1, last + 1)]
 
 
 def top(config: Path | None, *, once: bool) -> None:
@@ -98,32 +118,15 @@ def _live(
 
 def _look(settings: Settings, seen: _Seen, said: str = "") -> render_top.View:
     """Return everything that is shown now."""
-    zones = status.of_all(settings)
+    zones = status.of_all(settings, totals=False)
     with Zones(settings) as known:
         failures = (
-            known.newest(_FAILURES, status=None, outcome=Outcome.FAILED)
+            known.newest(_FAILURES, status=Status.FAILED, outcome=None)
             if known.journals
             else []
         )
-        slots = _throughput(known)
+        slots = seen.throughput([journal for _, journal in known.journals])
     return render_top.View(zones, seen.rates(zones), slots, failures, said)
-
-
-def _throughput(known: Zones) -> list[int]:
-    """Return the files that ended in each of the last slots, the oldest first."""
-    # On the clock's own tens of seconds, or each look would count others.
-    since = (time.time() // _SLOT_SECONDS - _SLOTS + 1) * _SLOT_SECONDS
-    counts = [0] * _SLOTS
-    for _, journal in known.journals:
-        for slot, jobs in _ended(journal, since):
-            if 0 <= slot < _SLOTS:
-                counts[slot] += jobs
-    return counts
-
-
-def _ended(journal: Journal, since: float) -> Iterator[tuple[int, int]]:
-    for row in journal.rows("ended_by_slot", since=since, seconds=_SLOT_SECONDS):
-        yield row["slot"], row["jobs"]
 
 
 def _act(config: Path | None, key: str, said: str) -> str:
