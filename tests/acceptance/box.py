@@ -10,7 +10,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,12 @@ from daemons import wait_for
 _CGROUPS = Path("/sys/fs/cgroup")
 # Parsers confine themselves with these; nspawn of Debian 12 does not know them.
 _CALLS = "landlock_create_ruleset landlock_add_rule landlock_restrict_self"
-_INTO_CGROUP = 'for file in $CGROUPS; do echo $$ > "$file"; done; exec "$@"'
+# The box ends with the test, whatever ends that.
+_INTO_CGROUP = (
+    'for file in $CGROUPS; do echo $$ > "$file"; done; '
+    'exec setpriv --pdeathsig KILL "$@"'
+)
+_NAME = f"box{os.getpid()}"
 _BOOT_SECONDS = 60
 
 
@@ -30,9 +35,29 @@ class CannotBoot(Exception):
 class Box:
     """A booted tree; made by ``booted``."""
 
-    def __init__(self, root: Path, leader: int) -> None:
+    def __init__(
+        self, root: Path, start: "Callable[[], subprocess.Popen[bytes]]", log: Path
+    ) -> None:
         self.root = root
-        self._leader = leader
+        self._start = start
+        self._log = log
+        self._nspawn: subprocess.Popen[bytes] | None = None
+        self._leader = 0
+
+    def boot(self) -> None:
+        """Boot, and return when systemd is up.
+
+        Raises:
+            CannotBoot: it does not come up.
+
+        """
+        self._nspawn = self._start()
+        self._leader = _wait_until_up(self._nspawn, self._log)
+
+    def cut_power(self) -> None:
+        """End everything in it at once."""
+        if self._nspawn is not None:
+            _end(self._nspawn)
 
     def run(
         self, *command: str, check: bool = True, **options: Any
@@ -80,14 +105,15 @@ def booted(root: Path, binds: Mapping[Path, str], log: Path) -> Iterator[Box]:
     if shutil.which("systemd-nspawn") is None:
         raise CannotBoot("systemd-nspawn is not installed (systemd-container)")
     (root / "etc/machine-id").write_text("")
-    (root / "etc/hostname").write_text("box\n")
-    (root / "etc/hosts").write_text("127.0.0.1 localhost box\n")
-    groups = _make_cgroups(f"dropzone-box-{os.getpid()}")
-    nspawn = _start(root, binds, groups, log)
+    (root / "etc/hostname").write_text(f"{_NAME}\n")
+    (root / "etc/hosts").write_text(f"127.0.0.1 localhost {_NAME}\n")
+    groups = _make_cgroups(f"dropzone-{_NAME}")
+    box = Box(root, lambda: _start(root, binds, groups, log), log)
     try:
-        yield Box(root, _wait_until_up(nspawn, log))
+        box.boot()
+        yield box
     finally:
-        _end(nspawn)
+        box.cut_power()
         for group in groups:
             _remove(group)
 
@@ -98,7 +124,11 @@ def _start(
     command = [
         *("systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit"),
         *("--private-network", "--link-journal=no", "--console=pipe"),
-        *(f"--directory={root}", "--machine=box", f"--system-call-filter={_CALLS}"),
+        *(
+            f"--directory={root}",
+            f"--machine={_NAME}",
+            f"--system-call-filter={_CALLS}",
+        ),
         *(f"--bind-ro={here}:{there}" for here, there in binds.items()),
     ]
     environment = {
