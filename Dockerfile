@@ -18,6 +18,7 @@ COPY image/build.lock ./
 RUN pip install --require-hashes --only-binary=:all: --no-deps --requirement build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY daemon daemon
+COPY systemd systemd
 RUN pip wheel --quiet --no-build-isolation --no-deps --wheel-dir wheels . \
  && pip --python /opt/dropzone install --no-index --no-deps wheels/*.whl
 # Ends the build at a licence that is unknown, or that binds whoever runs a server.

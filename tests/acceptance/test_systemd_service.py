@@ -121,8 +121,10 @@ def test_one_command_and_one_file_are_enough(service: Served) -> None:
         assert step in service.installed
     assert service.box.run("systemctl", "is-enabled", UNIT).stdout == "enabled\n"
     service.serves("first.txt", owner="root")
-    status = service.box.run("systemctl", "status", UNIT).stdout
-    assert 'Status: "default: no file waits"' in status
+    service.wait_for(
+        lambda: service.property("StatusText") == "default: no file waits",
+        "the status says that nothing waits",
+    )
     for area in ("input", "processed", "state", "state/services"):
         owner = service.box.run("stat", "-c", "%U", f"/{ZONE}/{area}").stdout
         assert owner == "dropzone\n", area

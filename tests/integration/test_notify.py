@@ -1,6 +1,7 @@
 """The daemon as a process of a manager that listens like systemd, but is the test."""
 
 import ctypes
+import fcntl
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from daemons import ZoneOfTest, wait_for, zone_on
+from dropzone.commands import reloader
 from dropzone.embedded import ServiceAddresses, postgres
 from dropzone.embedded.account import Account
 from dropzone.embedded.process import Identity
@@ -143,3 +145,13 @@ def test_a_process_is_known_where_a_container_has_its_own_boot_id() -> None:
         assert not Identity(process.pid, f"another-boot/{ticks}0").seems_alive
         process.kill()
     assert not elsewhere.seems_alive
+
+
+def test_who_holds_a_lock_is_known_without_a_look_at_its_files(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    with path.open("w") as lock:
+        state = os.fstat(lock.fileno())
+        assert not reloader._is_said_to_hold(os.getpid(), state)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert reloader._is_said_to_hold(os.getpid(), state)
+        assert not reloader._is_said_to_hold(os.getppid(), state)

@@ -79,6 +79,7 @@ def _check_is_daemon(pid: int, root: Path) -> None:
     try:
         with os.scandir(f"/proc/{pid}/fd") as entries:
             holds = any(_is_same(entry.path, lock) for entry in entries)
+        holds = holds or _is_said_to_hold(pid, lock)
     except PermissionError:
         raise DropzoneError(
             f"The daemon (process {pid}) belongs to another user.",
@@ -106,6 +107,17 @@ def _is_same(path: str, lock: os.stat_result) -> bool:
     except OSError:
         return False
     return (there.st_dev, there.st_ino) == (lock.st_dev, lock.st_ino)
+
+
+def _is_said_to_hold(pid: int, lock: os.stat_result) -> bool:
+    """Ask the kernel's list of locks.
+
+    A service with PrivateUsers= lets nobody look at its files but root.
+    """
+    device = f"{os.major(lock.st_dev):02x}:{os.minor(lock.st_dev):02x}"
+    wanted = [str(pid), f"{device}:{lock.st_ino}"]
+    lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    return any(line.split()[4:6] == wanted for line in lines)
 
 
 def _print(pid: int, outcome: dict[str, Any]) -> None:

@@ -15,17 +15,26 @@ class Runs:
     """All runs of ours, read once; several zones may share the store."""
 
     def __init__(self, mlflow: MlflowSession) -> None:
+        self._mlflow = mlflow
+        self._read()
+
+    def _read(self) -> None:
         self._by_batch: dict[str, list[BatchRun]] = defaultdict(list)
-        for run in mlflow.batch_runs():
+        for run in self._mlflow.batch_runs():
             self._by_batch[run.batch_id].append(run)
 
     def check(self, ledger: Ledger, journal: Journal, summary: Summary) -> None:
         """Hold the batches of a zone's receipts against the runs."""
+        is_fresh = False
         for batch_id, files in sorted(ledger.batches.items()):
             batch = journal.batch(batch_id)
             if batch is not None and batch.state != "logged":
                 # Still open, or waiting for MLflow: the tracker's to do.
                 continue
+            if not is_fresh and _wrong(self._by_batch.get(batch_id, []), files):
+                # A daemon may have logged it since the runs were read.
+                self._read()
+                is_fresh = True
             runs = self._by_batch.get(batch_id, [])
             summary.runs += len(runs)
             if wrong := _wrong(runs, files):
