@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dropzone import building, care, disk, figures, suspects
+from dropzone import pauses as held_pauses
 from dropzone.errors import ServiceUnavailable
 from dropzone.executor.local import LocalExecutor
 from dropzone.executor.parsers import ParserPool
@@ -224,6 +225,9 @@ class ZoneService:
         """Begin to remove what the settings of the moment say, if anything."""
 
         def clean() -> care.Report | None:
+            # Who pauses something wants to look at it, or to mend it.
+            if held_pauses.read(self.zone.path):
+                return None
             if not care.Rules.of(self._settings.retention).any:
                 return None
             return building.cleaning(

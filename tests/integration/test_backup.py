@@ -17,6 +17,9 @@ from daemons import DEADLINE, ZoneOfTest, wait_for
 from dropzone.backup.vault import Vault
 from zones_helpers import needs_mounts
 
+# One worker makes what the tests look at, once.
+pytestmark = pytest.mark.xdist_group("backup")
+
 _CONFIG = """
 zones: [{path: drop_zones, quiet_seconds: 0.2}]
 postgres:

@@ -21,7 +21,11 @@ from dropzone.verify import Summary
 from servers import copied_database, fresh_bucket, s3_client
 
 # MLflow's own models do what SQLAlchemy deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
+    # One worker makes what the tests copy, once.
+    pytest.mark.xdist_group("care"),
+]
 
 _ALL_AT_ONCE = "0.00000001"
 _MONTH_AGO = 40 * 86_400.0
@@ -299,7 +303,11 @@ def test_the_daemon_does_it_by_itself(zone: ZoneOfTest) -> None:
         "DROPZONE__RETENTION__PROCESSED_DAYS": _ALL_AT_ONCE,
         "DROPZONE__RETENTION__EVERY_SECONDS": "0.3",
     }
+    assert zone.command("pause").returncode == 0
     daemon = zone.start()
+    wait_for(lambda: zone.report().get("paused"), "the daemon knows of the pause")
+    assert len(zone.files("processed")) == 5
+    assert zone.command("resume").returncode == 0
     wait_for(lambda: not zone.files("processed"), "processed is empty")
     zone.drop("later.txt", b"dropped while the caretaker works")
     zone.wait_for_receipts(7)
