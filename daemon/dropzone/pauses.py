@@ -192,7 +192,8 @@ def change(
 
 
 def _write(folder: int, held: Mapping[str, Held]) -> None:
-    content = json.dumps({"paused": [asdict(one) for one in held.values()]}, indent=1)
+    told = {"paused": [asdict(one) for one in held.values()]}
+    content = json.dumps(told, indent=1) + "\n"
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     with fsops.opened(os.open(_ASIDE, flags, 0o644, dir_fd=folder)) as fd:
         owner = os.fstat(folder)

@@ -17,6 +17,7 @@ from dropzone.commands.put import Placed
 from dropzone.commands.put_back import PutBack
 from dropzone.journal import Finding
 from dropzone.models import Job, Outcome
+from dropzone.pauses import WINDOW
 from dropzone.status import MOST_WAITING, History, ZoneStatus
 from dropzone.text import display
 
@@ -85,6 +86,8 @@ def wanted_or_fault(pause: Mapping[str, Any]) -> Iterator[RenderableType]:
     """Show one pause: which step, because of whom or what, and what to do."""
     who = f"by {shown(pause['by'])}" if pause.get("by") else ""
     why = who or f"because of {pause['service']}"
+    if pause["service"] == WINDOW:
+        why = "outside of its hours"
     until = f", until {clock(pause['until'])}" if pause.get("until") else ""
     yield Text.assemble(
         (f"Paused: {pause['step']}", "bold yellow"),
