@@ -6,12 +6,13 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from daemons import ZoneOfTest, wait_for, zone_on
+from daemons import DEADLINE, ZoneOfTest, wait_for, zone_on
 from dropzone.commands import reloader
 from dropzone.embedded import ServiceAddresses, postgres
 from dropzone.embedded.account import Account
@@ -109,6 +110,49 @@ def test_no_other_thread_feeds_the_watchdog(zone: ZoneOfTest, manager: Manager) 
     thaw(daemon.pid)
     wait_for(lambda: manager.count("WATCHDOG=1") > fed + 2, "it is fed again")
     zone.stop(daemon)
+
+
+# Runs the daemon, and looks at its heartbeats until each was seen to come again.
+LOOK = """
+import os, signal, sys, threading
+from dropzone.config_source import ConfigSource
+from dropzone.daemon import Daemon
+
+daemon = Daemon(ConfigSource(None))
+wanted = set(sys.argv[1:])
+
+def look():
+    first, again = {}, set()
+    pause = threading.Event()
+    while not wanted <= again:
+        pause.wait(0.1)
+        for name, pulse in list(daemon.hearts._pulses.items()):
+            if pulse.last > first.setdefault(name, pulse.last):
+                again.add(name)
+    print("all beat")
+    os.kill(os.getpid(), signal.SIGTERM)
+
+daemon.run(ready=threading.Thread(target=look, daemon=True).start)
+"""
+
+
+def test_each_loop_of_an_idle_daemon_beats(zone: ZoneOfTest) -> None:
+    zone.environment["DROPZONE__ZONES"] = (
+        '[{"path": "drop_zones", "poll_seconds": 0.5, "scan_seconds": 1}]'
+    )
+    of_zone = ["watcher", "track", "store-0", "store-3", "index-0", "release-0"]
+    loops = [f"default {name}" for name in (*of_zone, "index-parse-0")]
+    done = subprocess.run(
+        [sys.executable, "-c", LOOK, "main", "services", *loops],
+        cwd=zone.base,
+        env=zone.environment,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert "all beat" in done.stdout, done.stderr[-3000:]
+    assert done.returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def program() -> list[str]:
 
 def places() -> list[Path]:
     """Return the folders that this dropzone is run from."""
-    found = {Path(sys.prefix), Path(sys.base_prefix), _package().parent}
+    found = {Path(sys.prefix), Path(sys.base_prefix), _package()}
     return sorted(found)
 
 
