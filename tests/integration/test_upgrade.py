@@ -109,10 +109,6 @@ def test_newer_data_is_refused_with_exit_code_2(zone: ZoneOfTest) -> None:
     zone.execute("INSERT INTO dropzone.migrations VALUES (999, 'of_the_future.sql')")
     zone.drop("new.txt", b"A file that waits for a newer version.")
     refused(zone, "schema version 999")
-    doctor = zone.command("doctor")
-    assert doctor.returncode == 1
-    assert "999" in doctor.stdout
-    zone.execute("DELETE FROM dropzone.migrations WHERE version = 999")
     (zone.base / "daemon.log").unlink()
     receipts = Receipts(zone.root / "state" / "receipts")
     list(receipts.recover(Position.load(None)))
@@ -123,9 +119,9 @@ def test_newer_data_is_refused_with_exit_code_2(zone: ZoneOfTest) -> None:
         connection.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
     (zone.base / "daemon.log").unlink()
     refused(zone, f"schema {schema.VERSION + 1}")
-    for command in ("status", "verify", "jobs"):
-        told = zone.command(command)
-        assert (told.returncode, "newer dropzone" in told.stderr) == (2, True)
+    told = zone.command("status")
+    assert (told.returncode, "newer dropzone" in told.stderr) == (2, True)
     doctor = zone.command("doctor")
     assert doctor.returncode == 1
     assert "newer dropzone" in doctor.stdout
+    assert "999" in doctor.stdout
