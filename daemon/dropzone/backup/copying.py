@@ -37,7 +37,7 @@ class Copier:
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
-        self._known: dict[tuple[int, int, int], str] = {}
+        self._known: dict[tuple[int, ...], str] = {}
         self.read_bytes = 0
         for name in vault.names()[-1:]:
             path = vault.path_of(name)
@@ -48,8 +48,8 @@ class Copier:
                 continue
             for entry in manifest.entries(path):
                 if entry.inode:
-                    key = (entry.inode, entry.size, entry.mtime_ns)
-                    self._known[key] = entry.sha256
+                    times = (entry.mtime_ns, entry.ctime_ns)
+                    self._known[entry.inode, entry.size, *times] = entry.sha256
 
     def tree(
         self, root: Path, below: bytes, *, quiet: bool = False
@@ -113,14 +113,19 @@ class Copier:
             if quiet and fsops.signature_of(before) != fsops.signature_of(after):
                 return LeftOut(path, "is being written")
         entry = Entry(
-            path, sha256, size, stat.S_IMODE(before.st_mode), before.st_mtime_ns,
+            path,
+            sha256,
+            size,
+            stat.S_IMODE(before.st_mode),
+            before.st_mtime_ns,
             before.st_ino,
-        )  # fmt: skip
+            before.st_ctime_ns,
+        )
         return Copied(entry, before.st_dev)
 
     def _content(self, file: FileIO, status: os.stat_result) -> tuple[str, int]:
-        key = (status.st_ino, status.st_size, status.st_mtime_ns)
-        known = self._known.get(key)
+        times = (status.st_mtime_ns, status.st_ctime_ns)
+        known = self._known.get((status.st_ino, status.st_size, *times))
         if known is not None and self._vault.has(known, status.st_size):
             return known, status.st_size
         sha256, size = self._vault.put(file)

@@ -27,6 +27,8 @@ class Entry:
     mtime_ns: int = 0
     #: As it lay where it was copied from, to find it unchanged next time.
     inode: int = 0
+    #: No program can set it: what was edited in secret shows.
+    ctime_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
