@@ -10,17 +10,18 @@ WORKDIR /build
 RUN python3 -m venv --without-pip /opt/dropzone
 # The locks name every file by its hash; nothing is built from source, or looked up.
 COPY requirements.lock ./
-RUN pip --python /opt/dropzone install --require-hashes --only-binary=:all: --no-deps \
-        --requirement requirements.lock \
+RUN python3 -m pip --python /opt/dropzone install --require-hashes --only-binary=:all: \
+        --no-deps --requirement requirements.lock \
  && find /opt/dropzone -type d \( -path '*/pandas/tests' -o -path '*/numpy/*/tests' \) \
         -prune -exec rm -r {} +
 COPY image/build.lock ./
-RUN pip install --require-hashes --only-binary=:all: --no-deps --requirement build.lock
+RUN python3 -m pip install --require-hashes --only-binary=:all: --no-deps \
+        --requirement build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY daemon daemon
 COPY systemd systemd
-RUN pip wheel --quiet --no-build-isolation --no-deps --wheel-dir wheels . \
- && pip --python /opt/dropzone install --no-index --no-deps wheels/*.whl
+RUN python3 -m pip wheel --quiet --no-build-isolation --no-deps --wheel-dir wheels . \
+ && python3 -m pip --python /opt/dropzone install --no-index --no-deps wheels/*.whl
 # Ends the build at a licence that is unknown, or that binds whoever runs a server.
 COPY image/licences.py ./
 RUN mkdir -p /opt/dropzone/share \
@@ -41,7 +42,9 @@ RUN apt-get update \
  && groupadd --gid 10001 dropzone \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /srv/dropzone/state \
         --shell /usr/sbin/nologin dropzone \
- && install --directory --owner=10001 --group=10001 --mode=0755 /srv/dropzone
+ && install --directory --owner=10001 --group=10001 --mode=0755 /srv/dropzone \
+ && install --directory /etc/dropzone \
+ && touch /etc/dropzone/is-a-container
 COPY --from=build /opt/dropzone /opt/dropzone
 COPY image/config.yaml /etc/dropzone/config.yaml
 ENV PATH=/opt/dropzone/bin:/usr/local/bin:/usr/bin:/bin \

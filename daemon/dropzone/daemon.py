@@ -10,7 +10,16 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from dropzone import __version__, building, figures, heartbeats, log, reloading, systemd
+from dropzone import (
+    __version__,
+    building,
+    figures,
+    heartbeats,
+    log,
+    reloading,
+    systemd,
+    zone_rights,
+)
 from dropzone.config_source import ConfigSource
 from dropzone.errors import (
     ConfigurationError,
@@ -55,8 +64,15 @@ class Daemon:
     """All zones of one configuration. ``run`` returns the exit code."""
 
     def __init__(self, source: ConfigSource) -> None:
-        """Take ``source``, read already, which is read again to reload."""
+        """Take ``source``, read already, which is read again to reload.
+
+        Raises:
+            ZoneNotOurs: this user may not use a zone; nothing was made.
+
+        """
         self._source = source
+        for zone in source.last.settings.zones:
+            zone_rights.check(zone.path)
         self._settings = without_own_addresses(source.last.settings)
         #: How the last reload went; None before the first.
         self.last_reload: Reload | None = None

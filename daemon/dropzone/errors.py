@@ -33,7 +33,7 @@ class ZoneHeld(ZoneError):
 
 
 class ZoneNotOurs(ZoneError):
-    """The zone belongs to another user: a start again will not mend it (code 2)."""
+    """The zone belongs to another user: a start again will not mend it."""
 
 
 class ServiceUnavailable(DropzoneError):

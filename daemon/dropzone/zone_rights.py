@@ -15,7 +15,11 @@ _WRITTEN = (
 _FILES = ("state/lock", "state/journal.sqlite")
 _FULL, _READ_WRITE = os.R_OK | os.W_OK | os.X_OK, os.R_OK | os.W_OK
 _OWNERS_ALL = 0o700
-_MARKS_OF_CONTAINERS = ("/.dockerenv", "/run/.containerenv")
+# Of Docker, of Podman (not with a read-only root), and of our own image.
+_MARKS_OF_CONTAINERS = (
+    *("/.dockerenv", "/run/.containerenv"),
+    "/etc/dropzone/is-a-container",
+)
 
 
 def check(root: Path) -> None:
@@ -34,7 +38,7 @@ def check(root: Path) -> None:
 
 
 def in_container() -> bool:
-    """Tell whether Docker or Podman started us."""
+    """Tell whether a container's runtime started us."""
     return any(Path(mark).exists() for mark in _MARKS_OF_CONTAINERS)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
-from dropzone.errors import ConfigurationError, DropzoneError, UsageError, ZoneNotOurs
+from dropzone.errors import ConfigurationError, DropzoneError, UsageError
 
 PROBLEM = 1
 WRONG_USE = 2
@@ -35,7 +35,7 @@ class Command(TyperCommand):
 
 
 def exit_code(error: DropzoneError) -> int:
-    wrong = isinstance(error, (ConfigurationError, UsageError, ZoneNotOurs))
+    wrong = isinstance(error, (ConfigurationError, UsageError))
     return WRONG_USE if wrong else PROBLEM
 
 
