@@ -107,6 +107,7 @@ def composed(podman: Podman, tmp_path: Path) -> Iterator[Composed]:
         try:
             yield made
         finally:
+            print(made.logs())
             made("down", "--volumes", "--timeout=10", check=False)
             podman.before = ()
 
