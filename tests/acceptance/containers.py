@@ -238,6 +238,9 @@ class Container:
     def drop(self, name: str, content: str) -> None:
         aside = self.zone / f".{name}"
         aside.write_text(content)
+        # On its own files the daemon gets a lease, and need not wait.
+        owner = self.zone.stat()
+        os.chown(aside, owner.st_uid, owner.st_gid)
         aside.rename(self.zone / "input" / name)
 
     def finds(self, words: str, name: str) -> None:

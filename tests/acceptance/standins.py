@@ -28,8 +28,7 @@ FROM {image}
 USER 0:0
 # Below /run nothing can be made here while an image is built.
 RUN rm /var/run \\
- && /usr/sbin/groupadd --gid 999 postgres \\
- && /usr/sbin/useradd --uid 999 --gid 999 postgres \\
+ && echo 'postgres:x:999:999::/tmp:/bin/sh' >> /etc/passwd \\
  && install --directory --owner=999 --group=999 --mode=0700 /var/lib/postgresql/data \\
  && install --directory --owner=999 --group=999 --mode=1777 /var/run/postgresql
 COPY start /usr/local/bin/start

@@ -141,6 +141,7 @@ def test_four_containers_and_a_file_that_goes_through_all(composed: Composed):
     zone = composed.folder / "drop_zones"
     aside = zone / "aside"
     aside.write_text("A grey heron crosses the river.")
+    os.chown(aside, 1234, 1234)
     aside.rename(zone / "input" / "heron.txt")
     wait_for(
         lambda: "heron.txt" in composed.inside("dropzone", "search", "heron").stdout,
