@@ -84,7 +84,8 @@ def _hint(root: Path, state: os.stat_result, me: str) -> str:
             "folder, or mount it into the container with :z."
         )
     if not in_container():
-        return f"As root: chown -R {me} {shown}, or run the daemon as user {owner}."
+        other = f", or run the daemon as user {owner}" if state.st_uid else ""
+        return f"As root: chown -R {me} {shown}{other}."
     give = f"give it the folder that is mounted at {shown}, on the host: chown -R {me}"
     if state.st_uid == 0:
         return f"{give[0].upper()}{give[1:]} FOLDER."

@@ -58,6 +58,7 @@ def test_a_folder_of_another_user_is_told_and_nothing_made(open_root: Path):
     assert "--user 4711:4712" in told
     assert f"on the host: chown -R {NOBODY}:{NOBODY} FOLDER" in told
     os.chown(root, 0, 0)
+    assert "run the daemon as" not in opened_by_nobody(root)
     told = opened_by_nobody(root, "/")
     assert "--user" not in told
     assert f"on the host: chown -R {NOBODY}:{NOBODY} FOLDER" in told
