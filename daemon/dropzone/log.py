@@ -79,7 +79,13 @@ def configure(
 def _last(form: str, stream: TextIO) -> tuple[Any, ...]:
     told = structlog.processors.format_exc_info
     if form == "human" or (form == "auto" and stream.isatty()):
-        return (structlog.dev.ConsoleRenderer(colors=stream.isatty(), sort_keys=False),)
+        # The usual one shows the local variables of each frame, secrets among them.
+        plain = structlog.dev.plain_traceback
+        return (
+            structlog.dev.ConsoleRenderer(
+                colors=stream.isatty(), sort_keys=False, exception_formatter=plain
+            ),
+        )
     if form == "auto" and journald.is_journal(stream):
         return (_CALLSITE, told, journald.Sender())
     return (told, structlog.processors.JSONRenderer(ensure_ascii=True))
