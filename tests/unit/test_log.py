@@ -13,8 +13,9 @@ def test_a_traceback_shows_no_values(form: str) -> None:
     log.configure(form=form, out=out)
     password = "canary-in-a-variable"
     try:
-        raise ValueError(len(password))
+        int(password)
     except ValueError:
         log.get("test").exception("step failed")
-    assert "ValueError: 20" in out.getvalue()
-    assert password not in out.getvalue()
+    assert "ValueError" in out.getvalue()
+    # The message itself names what was not a number.
+    assert out.getvalue().count(password) == 1
