@@ -128,6 +128,7 @@ def make_base(podman: Podman, tree: Path) -> str:
         _pack(out, tree, prefix)
     podman(
         *("import", "--quiet"),
+        *("--change", "ENV LANG=C.UTF-8"),
         *("--change", "ENV PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
         *(packed, unlinked),
     )

@@ -14,7 +14,8 @@ set -e
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
     umask 077
     printf %s "$POSTGRES_PASSWORD" > /tmp/password
-    initdb --username="$POSTGRES_USER" --pwfile=/tmp/password $POSTGRES_INITDB_ARGS
+    initdb --username="$POSTGRES_USER" --pwfile=/tmp/password --encoding=UTF8 \\
+        $POSTGRES_INITDB_ARGS
     rm /tmp/password
     echo 'host all all all scram-sha-256' >> "$PGDATA/pg_hba.conf"
     pg_ctl -w start -o "-c listen_addresses= -c unix_socket_directories=/tmp"
@@ -32,7 +33,8 @@ RUN rm /var/run \\
  && install --directory --owner=999 --group=999 --mode=0700 /var/lib/postgresql/data \\
  && install --directory --owner=999 --group=999 --mode=1777 /var/run/postgresql
 COPY start /usr/local/bin/start
-ENV PGDATA=/var/lib/postgresql/data PATH={programs}:/usr/local/bin:/usr/bin:/bin
+ENV LANG=C.UTF-8 PGDATA=/var/lib/postgresql/data
+ENV PATH={programs}:/usr/local/bin:/usr/bin:/bin
 HEALTHCHECK NONE
 ENTRYPOINT ["/usr/local/bin/start"]
 CMD []
