@@ -1,5 +1,9 @@
 """Fixtures for every test."""
 
+from collections.abc import Iterator
+
+import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from servers import services
@@ -12,3 +16,10 @@ settings.register_profile(
     "busy", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("busy")
+
+
+@pytest.fixture(autouse=True)
+def no_log_of_another_test() -> Iterator[None]:
+    """Undo what a test set up of the log, which belongs to the whole process."""
+    yield
+    structlog.reset_defaults()

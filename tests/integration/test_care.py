@@ -192,7 +192,7 @@ def test_bytes_that_were_read_under_another_name_are_proven(zone: ZoneOfTest) ->
     assert zone.outcomes()["blob.txt"] == "indexed"
     report = clean(zone, processed_days=_ALL_AT_ONCE)
     assert not reasons(report)
-    assert verify(zone, "--deep")["problems"] == []
+    assert verify(zone, deep=True).problems == []
 
 
 def test_by_size_the_oldest_go_first(zone: ZoneOfTest) -> None:
