@@ -8,6 +8,7 @@
 #             and storms; takes hours. SEED=1 repeats; FILES=5000 KILLS=200 SECONDS=1800
 #             are a storm's size and its time to settle; STRIDE=8 takes
 #             each eighth call; TESTS=-kstorm takes a part
+# make soak   two daemons for an hour (MINUTES=60), restarted, reloaded, their servers killed
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,7 +21,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install \
 	--constraint constraints.txt
 
-.PHONY: run test check chaos format lock locks image sbom clean
+.PHONY: run test check chaos soak format lock locks image sbom clean
 
 run: $(VENV)/.installed
 	@exec $(BIN)/dropzone run
@@ -48,6 +49,10 @@ check: $(VENV)/.installed-dev
 chaos: $(VENV)/.installed-dev
 	@CHAOS=full CHAOS_SEED=$(SEED) CHAOS_FILES=$(FILES) CHAOS_KILLS=$(KILLS) \
 		CHAOS_SECONDS=$(SECONDS) CHAOS_STRIDE=$(STRIDE) $(BIN)/python -m pytest -rP $(TESTS) tests/chaos
+
+soak: $(VENV)/.installed-dev
+	@rm -rf dist/soak
+	@$(BIN)/python tests/chaos/soak.py --minutes $(or $(MINUTES),60) --out dist/soak
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
