@@ -35,7 +35,7 @@ test: $(VENV)/.installed-dev
 		&& RUNLEVEL=1 apt-get install --quiet=2 --yes --no-install-recommends $(DEBIAN) \
 		>/dev/null 2>&1; } \
 		|| echo "Not installed, so some tests are skipped: apt-get install $(DEBIAN)"
-	@$(BIN)/python -m pytest -n 3 --dist loadgroup
+	@$(BIN)/python -m pytest -n 3 --dist loadscope
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

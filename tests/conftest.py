@@ -1,10 +1,12 @@
 """Fixtures for every test."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
 
 from servers import services
 from zones_helpers import folders, open_root
@@ -23,3 +25,31 @@ def no_log_of_another_test() -> Iterator[None]:
     """Undo what a test set up of the log, which belongs to the whole process."""
     yield
     structlog.reset_defaults()
+
+
+_COPY_ONE_ZONE = {
+    "tests/integration/test_backup.py",
+    "tests/integration/test_care.py",
+}
+
+
+class _Together(LoadScopeScheduling):
+    """Gives each test to whoever is free, but keeps those that share much together.
+
+    The marks for it (``xdist_group``) do nothing in xdist 3.8 under pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        if file.startswith("tests/acceptance/"):
+            # One Debian tree and one image for all, and one after another.
+            return "system"
+        alone = file in {
+            "tests/integration/test_backup.py",
+            "tests/integration/test_care.py",
+        }
+        return file if alone else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Together:
+    return _Together(config, log)

@@ -17,7 +17,7 @@ from acceptance import standins
 from acceptance.containers import ROOT, Podman
 from daemons import wait_for
 
-pytestmark = [pytest.mark.xdist_group("system"), pytest.mark.timeout(1200)]
+pytestmark = pytest.mark.timeout(1200)
 
 FILE = ROOT / "compose.yaml"
 SERVICES = ("postgres", "s3", "mlflow", "dropzone")

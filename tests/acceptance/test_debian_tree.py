@@ -7,8 +7,6 @@ import pytest
 
 from acceptance import debian_tree as tree_maker
 
-pytestmark = pytest.mark.xdist_group("system")
-
 
 def test_the_tree_has_systemd_and_what_a_foreign_python_loads(debian_tree: Path):
     told = subprocess.run(

@@ -11,7 +11,7 @@ import pytest
 from acceptance.containers import CONFINED, IMAGE, Container, Podman, container
 from daemons import wait_for
 
-pytestmark = [pytest.mark.xdist_group("system"), pytest.mark.timeout(1200)]
+pytestmark = pytest.mark.timeout(1200)
 
 OURS = 10001
 # A zone that cannot be served as it is.

@@ -16,7 +16,7 @@ from acceptance.installed import PROGRAM
 from daemons import wait_for
 from dropzone.extract import sandbox
 
-pytestmark = [pytest.mark.xdist_group("system"), pytest.mark.timeout(400)]
+pytestmark = pytest.mark.timeout(400)
 
 UNIT = "dropzone.service"
 ZONE = "srv/dropzone"

@@ -19,7 +19,6 @@ from dropzone.daemon import UNFIT
 from zones_helpers import needs_mounts
 
 # One worker makes what the tests look at, once.
-pytestmark = pytest.mark.xdist_group("backup")
 
 _CONFIG = """
 zones: [{path: drop_zones, quiet_seconds: 0.2}]

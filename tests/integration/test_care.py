@@ -21,11 +21,7 @@ from dropzone.verify import Summary
 from servers import copied_database, fresh_bucket, s3_client
 
 # MLflow's own models do what SQLAlchemy deprecates.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
-    # One worker makes what the tests copy, once.
-    pytest.mark.xdist_group("care"),
-]
+pytestmark = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")
 
 _ALL_AT_ONCE = "0.00000001"
 _MONTH_AGO = 40 * 86_400.0
