@@ -27,6 +27,10 @@ def no_log_of_another_test() -> Iterator[None]:
     structlog.reset_defaults()
 
 
+_ONE_IMAGE = {
+    "tests/acceptance/test_compose.py",
+    "tests/acceptance/test_image.py",
+}
 _COPY_ONE_ZONE = {
     "tests/integration/test_backup.py",
     "tests/integration/test_care.py",
