@@ -70,6 +70,7 @@ class Daemon:
             ZoneNotOurs: this user may not use a zone; nothing was made.
 
         """
+        # Long on purpose: all parts and who knows whom are to be seen in one place.
         self._source = source
         for zone in source.last.settings.zones:
             zone_rights.check(zone.path)

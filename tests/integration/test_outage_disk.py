@@ -140,7 +140,7 @@ def test_a_disk_that_is_full_to_the_last_byte(disk: Disk) -> None:
     disk.wait_for_pause("disk")
     ballast.unlink()
     disk.recovered()
-    disk.zone.stop(daemon)
+    assert disk.zone.stop(daemon) < PROMPT
 
 
 def test_a_start_on_a_full_disk_waits_for_room(disk: Disk) -> None:

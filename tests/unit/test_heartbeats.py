@@ -228,6 +228,8 @@ def test_who_waits_for_a_turn_beats(hearts, clock, stop):
     waiting.wait()
     clock.now += 11
     eventually(lambda: not hearts.stale())
+    # It still waits: nobody beat for it.
+    assert thread.is_alive()
     stop.set()
     thread.join()
 
