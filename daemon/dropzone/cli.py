@@ -163,7 +163,7 @@ def jobs(
 ) -> None:
     """List jobs, the newest first: one line for each dropped file."""
     from dropzone.commands import access, output, render
-    from dropzone.commands.lookup import Zones, state_named
+    from dropzone.lookup import Zones, state_named
 
     with Zones(access.settings(config)) as zones:
         found = zones.newest(number, **state_named(state))
@@ -193,7 +193,7 @@ def show(
     The exit code is 1 when nothing is known of it.
     """
     from dropzone.commands import access, output, render
-    from dropzone.commands.lookup import Zones
+    from dropzone.lookup import Zones
 
     with Zones(access.settings(config)) as zones:
         found, lying = zones.show(what), zones.lying(what)
@@ -242,14 +242,17 @@ def retry(
     Moving a file from failed/ to input/ by hand does the same. The exit code
     is 1 when a file cannot be put back, for example because it is gone.
     """
-    from dropzone.commands import access, output, put_back, render
-    from dropzone.commands.lookup import Zones
+    from dropzone import put_back
+    from dropzone.commands import access, output, render
+    from dropzone.lookup import Zones
 
     if bool(named) == failed:
         raise UsageError("Name the jobs to retry, or say --failed.")
     with Zones(access.settings(config)) as zones:
         results = list(
-            put_back.all_failed(zones) if failed else put_back.named(zones, named or ())
+            put_back.all_failed(zones)
+            if failed
+            else put_back.named(zones, named or (), access.sessions)
         )
     if as_json:
         output.print_json({"put_back": results})

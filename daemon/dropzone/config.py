@@ -42,6 +42,7 @@ ENVIRONMENT = {
     "MLFLOW_TRACKING_TOKEN": "mlflow.token",
     "DROPZONE_WEB_TOKEN": "web.token",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "traces.endpoint",
+    "DROPZONE_WEB_TOKENS": "web.tokens",
     "DROPZONE_NOTIFICATIONS": "notifications.targets",
     "DROPZONE_WEBHOOK": "notifications.webhook",
 }
@@ -54,7 +55,8 @@ MLFLOW_LOGIN = (
     "MLFLOW_TRACKING_TOKEN",
 )
 SECRETS = (
-    *("POSTGRES_PASSWORD", "DATABASE_URL", *MLFLOW_LOGIN, "DROPZONE_WEB_TOKEN"),
+    *("POSTGRES_PASSWORD", "DATABASE_URL", *MLFLOW_LOGIN),
+    *("DROPZONE_WEB_TOKEN", "DROPZONE_WEB_TOKENS"),
     # Whoever knows the address of a channel can write into it.
     *("DROPZONE_NOTIFICATIONS", "DROPZONE_WEBHOOK"),
 )
@@ -294,7 +296,13 @@ def _resolve(settings: Settings, path: Path | None) -> Settings:
     )
     file = settings.log.file
     log = settings.log.model_copy(update={"file": base / file if file else None})
+    tls = {
+        name: base / path
+        for name in ("tls_certificate", "tls_key")
+        if (path := getattr(settings.web, name)) is not None
+    }
+    web = settings.web.model_copy(update=tls)
     changed = settings.model_copy(
-        update={"zones": zones, "embedded": embedded, "log": log}
+        update={"zones": zones, "embedded": embedded, "log": log, "web": web}
     )
     return Settings.model_validate(changed.model_dump())

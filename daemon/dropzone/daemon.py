@@ -41,6 +41,7 @@ from dropzone.settings import Settings, Zone
 from dropzone.signals import Signals
 from dropzone.traces.sender import Traces
 from dropzone.track_process import TrackProcess
+from dropzone.web.accounts import Accounts
 from dropzone.web.server import WebServer
 from dropzone.zone_service import ZoneService
 from dropzone.zone_set import ZoneSet
@@ -118,6 +119,8 @@ class Daemon:
         self.on_reload(self._notifier.update)
         self._watchdog = systemd.Watchdog(self._unit, self.hearts)
         self._traces = Traces(self._settings.traces.endpoint, self._stop)
+        self._accounts = Accounts(self._settings.web)
+        self.on_reload(self._accounts.update)
         self._web = WebServer(self._settings.web, self._make_app, self._stop)
 
     def run(
@@ -243,6 +246,7 @@ class Daemon:
 
     def _make_app(self) -> "ASGIApp":
         from dropzone.web import serving
+        from dropzone.web.api.backend import Backend
         from dropzone.web.metrics import Parts
 
         parts = Parts(
@@ -254,11 +258,16 @@ class Daemon:
             spans=self._traces.figures,
             floor=lambda: int(self._settings.limits.free_megabytes * 1_000_000),
         )
-
-        def reload() -> dict[str, Any] | None:
-            return self.last_reload.told() if self.last_reload else None
-
-        return serving.app_of(parts, lambda: self._settings, reload)
+        backend = Backend(
+            settings=lambda: self._settings,
+            loaded=lambda: self._source.last,
+            zones=lambda: self._zones.all,
+            pool=lambda: self._services.pool,
+            ask_reload=self._reload_wanted.set,
+            last_reload=lambda: self.last_reload,
+            stop=self._stop,
+        )
+        return serving.app_of(parts, backend, self._accounts)
 
     def _serve(self, *, once: bool) -> int:
         reported = 0.0

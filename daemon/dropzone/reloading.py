@@ -40,7 +40,7 @@ LIVE = frozenset(
         "extract",
         "executor.uploads",
     }
-    | {"mlflow.batch_seconds", "mlflow.batch_files"}
+    | {"mlflow.batch_seconds", "mlflow.batch_files", "web.token", "web.tokens"}
 )
 #: The same for each zone; a zone itself may be added, but not be removed.
 LIVE_OF_ZONE = frozenset(

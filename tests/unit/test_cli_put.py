@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from dropzone.commands import gather
-from dropzone.commands.put import Placed, Putter, Source
 from dropzone.errors import UsageError, ZoneError
+from dropzone.put import Placed, Putter, Source
 from dropzone.readiness import NameFilter
 from zones_helpers import python
 
@@ -115,7 +115,7 @@ def test_a_zone_of_another_user_is_refused_with_a_sentence(open_root: Path) -> N
         import os, sys
         from pathlib import Path
         from dropzone.errors import ZoneError
-        from dropzone.commands.put import Putter
+        from dropzone.put import Putter
         os.setuid(65534)
         try:
             Putter(Path(sys.argv[1]))

@@ -67,7 +67,33 @@ def test_the_environment_wins_over_the_file_and_its_own_names_over_the_common(wr
     assert loaded.origins["aws.default_bucket"] == str(path)
 
 
-@pytest.mark.parametrize("name", sorted(ENVIRONMENT))
+def test_tokens_are_lines_with_a_name_and_a_role(write):
+    lines = "anna operate 54335433543354335434\n\nscan read 64335433543354335434\n"
+    settings = load(write(""), {"DROPZONE_WEB_TOKENS": lines}).settings
+    told = [(t.name, t.role, t.token.get_secret_value()) for t in settings.web.tokens]
+    assert told == [
+        ("anna", "operate", "54335433543354335434"),
+        ("scan", "read", "64335433543354335434"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("anna 54335433543354335434", "NAME ROLE TOKEN"),
+        ("anna king 54335433543354335434", "'read', 'drop' or 'operate'"),
+        ("anna read 5433", "openssl rand"),
+        ("a read 54335433543354335434\na drop 64335433543354335434", "same name"),
+        ("a read 54335433543354335434\nb drop 54335433543354335434", "the same"),
+    ],
+)
+def test_tokens_that_make_no_sense_are_refused_untold(lines, told, write):
+    with pytest.raises(ConfigurationError, match=told) as error:
+        load(write(""), {"DROPZONE_WEB_TOKENS": lines})
+    assert "5433" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", sorted(ENVIRONMENT.keys() - {"DROPZONE_WEB_TOKENS"}))
 def test_every_common_name_sets_its_setting(name, write):
     # Names that look like numbers stay names.
     value = ADDRESSES.get(name, "5433")

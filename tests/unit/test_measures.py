@@ -11,7 +11,7 @@ from dropzone.errors import ServiceUnavailable
 from dropzone.measures import BOUNDS, STEPS, Done, Durations, Measures
 from dropzone.models import Job, Outcome, Status
 from dropzone.web import families
-from dropzone.web.zone_metrics import Sparing
+from dropzone.web.sparing import Sparing
 
 
 def job(outcome=Outcome.INDEXED, size=7, seconds=2.0):

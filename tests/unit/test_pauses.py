@@ -6,9 +6,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from dropzone import pauses
-from dropzone.commands.pausing import seconds
 from dropzone.errors import Stopping, UsageError, ZoneError
 from dropzone.gate import Gate
+from dropzone.holding import seconds
 from dropzone.pauses import STEPS, Held, Pauses, PausesDamaged
 from zones_helpers import eventually, in_threads
 

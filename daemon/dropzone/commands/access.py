@@ -7,13 +7,12 @@ the moment.
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-from dropzone import config, log, services
+from dropzone import config, explaining, log, services
 from dropzone.config import Loaded
-from dropzone.config_problems import origin_of
 from dropzone.errors import UsageError
+from dropzone.explaining import Explained
 from dropzone.sessions import SessionPool
 from dropzone.settings import Settings, Zone
 
@@ -55,15 +54,6 @@ def zone_named(chosen: Settings, name: str | None) -> Zone:
     raise UsageError(f"There is no zone {name!r}.", hint=f"Known: {known}.")
 
 
-@dataclass(frozen=True, slots=True)
-class Explained:
-    """One setting, its value (secrets as stars), and where it came from."""
-
-    key: str
-    value: str
-    origin: str
-
-
 def explained(path: Path | None) -> list[Explained]:
     """Return every setting as the daemon would use it.
 
@@ -72,17 +62,7 @@ def explained(path: Path | None) -> list[Explained]:
 
     """
     made = config.load(path)
-    used = services.without_own_addresses(made.settings)
-    given = dict(config.flatten(made.settings))
-    return [
-        Explained(key, value, _origin(made, key, dropped=value != given[key]))
-        for key, value in config.flatten(used)
-    ]
-
-
-def _origin(made: Loaded, key: str, *, dropped: bool) -> str:
-    origin = origin_of(key, made.origins)
-    return f"{origin} names our embedded server" if dropped else origin
+    return explaining.explained(made, services.without_own_addresses(made.settings))
 
 
 @contextmanager

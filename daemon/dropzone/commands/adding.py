@@ -13,8 +13,8 @@ from dropzone.commands import access, gather, output, render
 from dropzone.commands.command import PROBLEM
 from dropzone.commands.follow import Ended, Follower
 from dropzone.commands.gather import LeftOut
-from dropzone.commands.put import Placed, Putter, Source
 from dropzone.errors import ZoneError
+from dropzone.put import Placed, Putter, Source
 from dropzone.readiness import NameFilter
 from dropzone.settings import Zone
 from dropzone.text import display

@@ -19,10 +19,10 @@ from dropzone import status
 from dropzone.commands import access
 from dropzone.commands.diagnosis import Diagnosis, ok, problem, warning
 from dropzone.commands.follow import Follower
-from dropzone.commands.put import Placed, Putter, Source
 from dropzone.embed import make_embedder
 from dropzone.errors import DropzoneError
 from dropzone.models import Job, Outcome, Status
+from dropzone.put import Placed, Putter, Source
 from dropzone.search import Search
 from dropzone.sessions import SessionPool
 from dropzone.settings import Settings, Zone

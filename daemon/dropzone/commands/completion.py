@@ -31,7 +31,7 @@ def failed_jobs(incomplete: str) -> list[tuple[str, str]]:
 
 def _collections(incomplete: str) -> list[str]:
     from dropzone.commands import access
-    from dropzone.commands.lookup import Zones
+    from dropzone.lookup import Zones
 
     with Zones(access.settings(None)) as zones:
         names = {
@@ -50,7 +50,7 @@ def _jobs(incomplete: str, outcome: str | None) -> list[tuple[str, str]]:
 
 def _named(incomplete: str, outcome: str | None) -> Iterator[tuple[str, str]]:
     from dropzone.commands import access
-    from dropzone.commands.lookup import Zones, short, state_named
+    from dropzone.lookup import Zones, short, state_named
     from dropzone.text import display
 
     with Zones(access.settings(None)) as zones:

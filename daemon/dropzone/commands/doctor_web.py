@@ -2,6 +2,7 @@
 
 import http.client
 import socket
+import ssl
 from collections.abc import Iterator
 from importlib import metadata
 from urllib.parse import urlsplit
@@ -67,9 +68,7 @@ def traces(settings: Settings) -> Iterator[Diagnosis]:
 
 def _asked(url: str) -> Diagnosis:
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(
-        parts.hostname or "", parts.port, timeout=_SECONDS
-    )
+    connection = _connection(parts.scheme, parts.hostname or "", parts.port)
     try:
         connection.request("GET", "/healthz")
         answer = connection.getresponse().status
@@ -88,6 +87,16 @@ def _asked(url: str) -> Diagnosis:
         f"{url}/healthz answers {answer}: a loop of the daemon stands still",
         f"See which: curl {url}/healthz; then start the daemon again.",
     )
+
+
+def _connection(scheme: str, host: str, port: int | None) -> http.client.HTTPConnection:
+    if scheme == "http":
+        return http.client.HTTPConnection(host, port, timeout=_SECONDS)
+    # It is ours, on this machine, and its certificate has another name.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return http.client.HTTPSConnection(host, port, timeout=_SECONDS, context=context)
 
 
 def _tried(settings: Settings) -> Diagnosis:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dropzone.commands.put import Placed
 from dropzone.errors import DropzoneError
 from dropzone.journal import Journal
 from dropzone.models import ENDED, Job
+from dropzone.put import Placed
 
 _LOOK_SECONDS = 0.1
 # Looking takes this share of the time at most, however many files there are.

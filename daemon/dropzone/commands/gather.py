@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dropzone.commands.put import Source
 from dropzone.errors import UsageError
 from dropzone.listing import DEPTH_MAX
+from dropzone.put import Source
 from dropzone.readiness import NameFilter
 from dropzone.text import display
 

@@ -1,21 +1,16 @@
 """How values are printed: tables for people, one JSON document for programs."""
 
-import dataclasses
 import datetime as dt
 import json
 import time
 from collections.abc import Iterable, Sequence
-from enum import Enum
-from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dropzone import text
+from dropzone import plain, text
 from dropzone.text import display
 
 # Wide enough never to fold a path: what reads a pipe wants one line for each row.
@@ -40,7 +35,7 @@ def print_all(renderables: Iterable[RenderableType]) -> None:
 
 def print_json(value: object) -> None:
     """Print one JSON document; everything but ASCII is escaped."""
-    print(json.dumps(_plain(value), indent=2))
+    print(json.dumps(plain.of(value), indent=2))
 
 
 def table(
@@ -86,26 +81,3 @@ def clock(moment: float | None) -> str:
         return ""
     local = dt.datetime.fromtimestamp(moment, dt.UTC).astimezone()
     return local.isoformat(sep=" ", timespec="seconds")
-
-
-def _is_bytes(value: object) -> bool:
-    return isinstance(value, bytes)
-
-
-def _plain(value: object) -> Any:
-    """Return ``value`` as JSON knows it; bytes as they are shown."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = [field.name for field in dataclasses.fields(value)]
-        return _plain({name: getattr(value, name) for name in names})
-    if isinstance(value, dict):
-        # How a name is shown cannot be turned back into it; this can.
-        exact = {f"{k}_quoted": quote(v) for k, v in value.items() if _is_bytes(v)}
-        value = value | exact
-        return {str(_plain(key)): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, (bytes, Path)):
-        return display(bytes(value))
-    return value

@@ -11,13 +11,13 @@ from rich.text import Text
 from dropzone.commands.diagnosis import Diagnosis
 from dropzone.commands.follow import Ended
 from dropzone.commands.gather import LeftOut
-from dropzone.commands.lookup import RETRIED, Found, Lying, short
 from dropzone.commands.output import ago, cells, clock, shown, size, span, table
-from dropzone.commands.put import Placed
-from dropzone.commands.put_back import PutBack
 from dropzone.journal import Finding
+from dropzone.lookup import RETRIED, Found, Lying, short
 from dropzone.models import Job, Outcome
 from dropzone.pauses import WINDOW
+from dropzone.put import Placed
+from dropzone.put_back import PutBack
 from dropzone.status import MOST_WAITING, History, ZoneStatus
 from dropzone.text import display
 

@@ -17,9 +17,9 @@ from rich.live import Live
 
 from dropzone import status
 from dropzone.commands import access, output, pausing, render_top
-from dropzone.commands.lookup import Zones
 from dropzone.errors import DropzoneError
 from dropzone.journal import Journal
+from dropzone.lookup import Zones
 from dropzone.models import Status
 from dropzone.settings import Settings
 

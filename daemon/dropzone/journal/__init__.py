@@ -6,7 +6,15 @@ docs/records.md.
 
 from typing import TYPE_CHECKING, Any
 
-from dropzone.journal.journal import Batch, Counts, Finding, JobConflict, Journal, move
+from dropzone.journal.journal import (
+    Batch,
+    Counts,
+    Finding,
+    JobConflict,
+    Journal,
+    Wanted,
+    move,
+)
 from dropzone.journal.session import (
     Event,
     Metric,
@@ -60,6 +68,7 @@ __all__ = [
     "SessionStatus",
     "SessionUnknown",
     "Sessions",
+    "Wanted",
     "move",
 ]
 

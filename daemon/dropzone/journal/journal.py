@@ -23,7 +23,7 @@ from dropzone.journal.writer import (
 )
 from dropzone.models import ENDED, Job, Outcome, Status
 
-__all__ = ["Batch", "Counts", "Finding", "JobConflict", "Journal", "move"]
+__all__ = ["Batch", "Counts", "Finding", "JobConflict", "Journal", "Wanted", "move"]
 
 _SQL = queries.load("dropzone.journal", "statements.sql")
 
@@ -61,6 +61,24 @@ class Batch:
     asked_at: float | None
     run_id: str | None
     error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which jobs are listed: those between two ids that fit all that is not None.
+
+    ``text`` is part of the path, in small letters. ``open`` are those that failed and
+    whose files still lie in ``failed/``.
+    """
+
+    before: str = "g"
+    after: str = ""
+    status: str | None = None
+    outcome: str | None = None
+    collection: str | None = None
+    sha256: str | None = None
+    text: str | None = None
+    open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,6 +329,10 @@ class Journal:
         if outcome is not None:
             return list(self._jobs("newest_with_outcome", outcome=outcome, limit=limit))
         return list(self._jobs("newest", limit=limit))
+
+    def listed(self, wanted: Wanted, limit: int) -> list[Job]:
+        """Return the jobs that fit, the newest first."""
+        return list(self._jobs("listed", **dataclasses.asdict(wanted), limit=limit))
 
     def unfinished(self) -> Iterator[Job]:
         return self._jobs("unfinished")

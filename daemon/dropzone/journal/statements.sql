@@ -63,6 +63,29 @@ SELECT * FROM jobs WHERE status = :status ORDER BY id DESC LIMIT :limit
 -- name: newest_with_outcome
 SELECT * FROM jobs WHERE outcome = :outcome ORDER BY id DESC LIMIT :limit
 
+-- name: listed
+-- Ids fall with age, so this ends when the page is full. What nothing matches costs
+-- 50 ms for 100,000 jobs.
+SELECT * FROM jobs
+WHERE id < :before AND id >= :after
+    AND (:status IS NULL OR status = :status)
+    AND (:outcome IS NULL OR outcome = :outcome)
+    AND (:collection IS NULL OR collection = :collection)
+    AND (:sha256 IS NULL OR sha256 = :sha256)
+    AND (NOT :open OR (status = 'failed' AND end_reason <> 'retried'
+        AND removed_at IS NULL))
+    AND (:text IS NULL OR instr(lower(CAST(path AS TEXT)), :text))
+ORDER BY id DESC LIMIT :limit
+
+-- name: ended_by_time
+-- By the index of kept files alone.
+SELECT CAST((ended_at - :since) / :step AS INTEGER) AS part, status,
+    count(*) AS jobs, sum(size) AS bytes
+FROM jobs
+WHERE removed_at IS NULL AND ended_at IS NOT NULL AND status IN ('done', 'failed')
+    AND ended_at >= :since AND ended_at < :until
+GROUP BY part, status
+
 -- name: unfinished
 SELECT * FROM jobs
 WHERE status IN ('claiming', 'claimed', 'stored', 'indexed', 'waiting') ORDER BY id

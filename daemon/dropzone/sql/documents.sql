@@ -120,3 +120,16 @@ WHERE delivery.outcome = 'failed'
 
 -- name: drop_delivery
 DELETE FROM dropzone.deliveries WHERE job_id = %s::uuid
+
+-- name: of_job
+SELECT
+    document.id, document.name, document.collection, document.status,
+    document.superseded, document.doc_type, document.chunk_count, document.notes,
+    document.metadata, extract(epoch FROM document.created_at)::float8 AS created_at
+FROM dropzone.deliveries AS delivery
+JOIN dropzone.documents AS document ON document.id = delivery.document_id
+WHERE delivery.job_id = %s::uuid
+
+-- name: chunks_after
+SELECT seq, text, page, heading, start_offset AS start, end_offset AS "end"
+FROM dropzone.chunks WHERE document_id = %s AND seq > %s ORDER BY seq LIMIT %s

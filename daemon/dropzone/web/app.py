@@ -9,16 +9,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from dropzone import __version__
+from dropzone.web.accounts import Accounts
+from dropzone.web.api import routes as api
+from dropzone.web.api.backend import Backend
+from dropzone.web.attempts import Attempts
 from dropzone.web.guard import Guard
+from dropzone.web.login import Login
+from dropzone.web.problems import Problem
+from dropzone.web.sessions import Sessions
 from dropzone.web_settings import Web
-
-_OPEN = ("/healthz", "/readyz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,21 +34,61 @@ class Sources:
     ``stale`` names the loops of the daemon that have not moved for too long, with
     the seconds; ``not_ready`` says why files are not processed, [] while they are;
     ``metrics`` gets what the scraper accepts, and returns the text and its type;
-    ``reload`` returns how the configuration was last read again, None before that.
+    ``reload`` returns how the configuration was last read again, None before that;
+    ``api`` is what the API works with: without it there is none.
     """
 
     stale: Callable[[], Mapping[str, float]]
     not_ready: Callable[[], list[dict[str, Any]]]
     metrics: Callable[[str], tuple[bytes, str]]
     reload: Callable[[], Mapping[str, Any] | None] = lambda: None
+    api: Backend | None = None
 
 
-def make(settings: Web, sources: Sources) -> ASGIApp:
-    """Return the app with its guard."""
+def make(settings: Web, sources: Sources, accounts: Accounts | None = None) -> ASGIApp:
+    """Return the app with its guard; ``accounts`` are those of ``settings``."""
+    accounts = accounts or Accounts(settings)
+    sessions, attempts = Sessions(accounts), Attempts()
+    routes = [
+        *_routes(sources),
+        *Login(settings, accounts, sessions, attempts).routes(),
+    ]
+    if sources.api is not None:
+        routes += api.make(sources.api)[0]
+    app = Starlette(routes=routes, exception_handlers=_HANDLERS)
+    # "/api/v1/" is another address than "/api/v1", and no page leads there.
+    app.router.redirect_slashes = False
+    return Guard(app, settings, accounts, sessions, attempts)
+
+
+def _as_problem(_request: Request, error: Exception) -> Response:
+    """Tell what the framework raises as everything else is told."""
+    if not isinstance(error, HTTPException):
+        raise error
+    told, hint = _KNOWN.get(error.status_code, (str(error.detail), ""))
+    return Problem(error.status_code, told, hint, headers=error.headers).response()
+
+
+def _as_fault(_request: Request, _error: Exception) -> Response:
+    return Problem(
+        500,
+        "This is a fault of dropzone, not of yours.",
+        "The daemon's log tells where; please report it.",
+    ).response()
+
+
+_HANDLERS = {HTTPException: _as_problem, Exception: _as_fault}
+_KNOWN = {
+    404: ("There is nothing at this address.", "GET /api/v1 lists what there is."),
+    405: ("This address does not take that method.", "See the header Allow."),
+}
+
+
+def _routes(sources: Sources) -> list[BaseRoute]:
 
     def index(_request: Request) -> Response:
         return PlainTextResponse(
-            f"dropzone {__version__}\n/metrics\n/healthz\n/readyz\n"
+            f"dropzone {__version__}\n/metrics\n/healthz\n/readyz\n/api/v1\n"
         )
 
     def healthz(request: Request) -> Response:
@@ -65,11 +111,9 @@ def make(settings: Web, sources: Sources) -> ASGIApp:
         text, kind = sources.metrics(request.headers.get("accept", ""))
         return Response(text, headers={"content-type": kind})
 
-    routes = [
+    return [
         Route("/", index),
         Route("/metrics", metrics),
         Route("/healthz", healthz),
         Route("/readyz", readyz),
     ]
-    token = settings.token.get_secret_value() if settings.token else None
-    return Guard(Starlette(routes=routes), token, _OPEN)

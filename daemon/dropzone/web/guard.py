@@ -1,73 +1,262 @@
 """Who may ask, and the headers of every answer.
 
-Without a token only this machine can ask, and a page of a foreign site that a browser
-here shows must not: its requests carry the name of that site (DNS rebinding).
+Without a token only this machine can ask, and only the daemon's user and root get more
+than metrics and health. A page of a foreign site that a browser here shows must not ask
+at all: its requests carry the name of that site (DNS rebinding).
 """
 
-import hashlib
-import hmac
-from collections.abc import Sequence
-from typing import Any
+import secrets
+from collections.abc import Callable
+from http import HTTPStatus
+from urllib.parse import parse_qs, quote
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse, Response
+from starlette.requests import cookie_parser
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from dropzone.web import csrf, limits, neighbours, proxies
+from dropzone.web.accounts import Accounts, Caller
+from dropzone.web.attempts import Attempts
+from dropzone.web.problems import Problem
+from dropzone.web.proxies import Origin, Proxies
+from dropzone.web.sessions import Sessions
+from dropzone.web_settings import Role, Web
+
+#: Served to everybody; those of health then tell no details.
+OPEN = frozenset({"/healthz", "/readyz", "/login"})
+# What any program of this machine may see while no token is asked for.
+_PUBLIC = frozenset({"/", "/metrics", "/healthz", "/readyz"})
+_FENCE = "frame-ancestors 'none'; base-uri 'none'"
+_DATA_POLICY = f"default-src 'none'; {_FENCE}; form-action 'none'"
+_PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    f"connect-src 'self'; font-src 'self'; {_FENCE}; form-action 'self'"
+)
 _HEADERS = {
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'; "
-    "base-uri 'none'; form-action 'none'",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
+    "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), "
+    "usb=(), browsing-topics=()",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "x-frame-options": "DENY",
     "cache-control": "no-store",
 }
 _OURS = frozenset({"localhost", "127.0.0.1", "[::1]"})
-_UNKNOWN = "This takes the token of web.token: Authorization: Bearer TOKEN\n"
-_FOREIGN = "This is served under the names localhost, 127.0.0.1 and [::1] only.\n"
+_BEARER = {"www-authenticate": 'Bearer realm="dropzone"'}
+_FORM = "application/x-www-form-urlencoded"
 
 
 class Guard:
-    """Wraps the app. ``scope["trusted"]`` tells it whether details may be told."""
+    """Wraps the app, which finds in its scope what the guard knows.
+
+    ``caller`` (None only for open paths), ``trusted`` (whether details may be told),
+    ``origin`` (where the request came from), ``prefix`` (what links begin with),
+    ``goes_on`` (asked by what lasts: whether the caller still may). Bodies are whole
+    and small when the app gets them.
+    """
 
     def __init__(
-        self, app: ASGIApp, token: str | None, open_to_all: Sequence[str]
+        self,
+        app: ASGIApp,
+        settings: Web,
+        accounts: Accounts,
+        sessions: Sessions,
+        attempts: Attempts,
     ) -> None:
-        """``open_to_all`` are paths that need no token and then tell no details."""
         self._app = app
-        self._token = None if token is None else _digest(token.encode())
-        self._open = frozenset(open_to_all)
+        self._prefix = settings.path_prefix
+        self._cookie = cookie_name(settings)
+        self._proxies = Proxies(settings.trusted_proxies)
+        self._accounts = accounts
+        self._sessions = sessions
+        self._attempts = attempts
+        self._local = Caller("local", Role.OPERATE, "local", secrets.token_urlsafe(32))
+        self._neighbour = Caller("another user", None, "local")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
-        headers = Headers(scope=scope)
-        trusted = self._may_ask(headers)
-        if trusted or scope["path"] in self._open:
-            await self._app({**scope, "trusted": trusted}, receive, with_headers)
+        if scope["type"] != "http":
             return
-        await self._refusal()(scope, receive, with_headers)
+        send = _with_headers(send)
+        headers = Headers(scope=scope)
+        scope = self._below_prefix(scope)
+        try:
+            limits.check_headers(headers)
+            peer = (scope.get("client") or ("", 0))[0]
+            origin = self._proxies.origin(peer, scope["scheme"], headers)
+            caller = self._caller(scope, headers, origin)
+            if caller is None and scope["path"] not in OPEN:
+                await self._ask_for_token(scope, headers)(scope, receive, send)
+                return
+            if scope["method"] not in csrf.SAFE:
+                receive = await self._meant(receive, headers, caller, origin)
+        except Problem as problem:
+            await problem.response()(scope, receive, send)
+            return
+        seen = {
+            "caller": caller,
+            "trusted": caller is not None,
+            "origin": origin,
+            "goes_on": self._goes_on(headers),
+        }
+        await self._app({**scope, **seen}, receive, send)
 
-    def _may_ask(self, headers: Headers) -> bool:
-        if self._token is None:
-            return _name_in(headers.get("host", "")) in _OURS
+    def _goes_on(self, headers: Headers) -> Callable[[], bool]:
+        """Return what tells whether this caller may still be told things."""
+        kind, _, token = headers.get("authorization", "").partition(" ")
+        cookies = cookie_parser(headers.get("cookie", ""))
+        session = cookies.get(self._cookie, "")
+
+        def goes_on() -> bool:
+            if not self._accounts.asked:
+                return True
+            if kind:
+                return self._accounts.of_token(token.strip()) is not None
+            return self._sessions.goes_on(session)
+
+        return goes_on
+
+    def _below_prefix(self, scope: Scope) -> Scope:
+        path, prefix = scope["path"], self._prefix
+        if prefix and (path == prefix or path.startswith(f"{prefix}/")):
+            # Starlette takes the root off by itself where it is there.
+            path = path.removeprefix(prefix) or "/"
+        # Some proxies take the prefix off, some hand it on.
+        return {**scope, "path": path, "root_path": "", "prefix": prefix}
+
+    def _caller(self, scope: Scope, headers: Headers, origin: Origin) -> Caller | None:
+        """Return who asks; None for nobody we know.
+
+        Raises:
+            Problem: what the request says of itself is wrong.
+
+        """
+        if not self._accounts.asked:
+            return self._of_this_machine(scope, headers)
         kind, _, given = headers.get("authorization", "").partition(" ")
-        same = hmac.compare_digest(_digest(given.strip().encode()), self._token)
-        return same and kind.lower() == "bearer"
+        if kind:
+            return self._bearer(kind, given.strip(), scope["path"], origin)
+        cookies = cookie_parser(headers.get("cookie", ""))
+        return self._sessions.caller(cookies.get(self._cookie, ""))
 
-    def _refusal(self) -> Response:
-        if self._token is None:
-            return PlainTextResponse(_FOREIGN, 421)
-        needed: dict[str, Any] = {"www-authenticate": 'Bearer realm="dropzone"'}
-        return PlainTextResponse(_UNKNOWN, 401, needed)
+    def _bearer(
+        self, kind: str, token: str, path: str, origin: Origin
+    ) -> Caller | None:
+        wait = self._attempts.wait_seconds(origin.address)
+        if wait and path not in OPEN:
+            raise too_many(wait)
+        account = self._accounts.of_token(token) if not wait else None
+        if account is None or kind.lower() != "bearer":
+            self._attempts.failed(origin.address)
+            return None
+        return Caller(account.name, account.role, "bearer")
+
+    def _of_this_machine(self, scope: Scope, headers: Headers) -> Caller | None:
+        is_ours = _name_in(headers.get("host", "")) in _OURS
+        if scope["path"] in OPEN and not (
+            is_ours and not proxies.is_handed_on(headers)
+        ):
+            return None
+        if not is_ours:
+            raise Problem(
+                HTTPStatus.MISDIRECTED_REQUEST,
+                "This is served under the names localhost, 127.0.0.1 and [::1] only.",
+                "Use one of them, or set web.tokens: docs/security.md.",
+            )
+        if proxies.is_handed_on(headers):
+            raise Problem(
+                HTTPStatus.FORBIDDEN,
+                "A proxy handed this on, but no token is asked for.",
+                "Set web.tokens and web.trusted_proxies: docs/security.md.",
+            )
+        if scope["path"] in _PUBLIC or neighbours.is_our_own(
+            scope.get("client"), scope.get("server")
+        ):
+            return self._local
+        return self._neighbour
+
+    async def _meant(
+        self,
+        receive: Receive,
+        headers: Headers,
+        caller: Caller | None,
+        origin: Origin,
+    ) -> Receive:
+        """Return how to get the body, once it is sure that the request is meant.
+
+        Raises:
+            Problem: a foreign page may have sent it.
+
+        """
+        if csrf.is_foreign(headers, origin.scheme, origin.host):
+            raise Problem(
+                HTTPStatus.FORBIDDEN,
+                "A page of another site sent this.",
+                "Use the page of the daemon itself. Behind a proxy, let it keep Host, "
+                "or set X-Forwarded-Host and web.trusted_proxies.",
+            )
+        body = await limits.body_of(receive)
+        if caller is not None and not csrf.is_meant(
+            caller, headers, _field(headers, body)
+        ):
+            raise Problem(
+                HTTPStatus.FORBIDDEN,
+                f"The mark of the session ({csrf.HEADER}) is missing or old.",
+                "Load the page again. A program gets it from /api/v1/me, or uses "
+                "Authorization: Bearer TOKEN.",
+            )
+        return limits.again(body, receive)
+
+    def _ask_for_token(self, scope: Scope, headers: Headers) -> Response:
+        wants_page = "text/html" in headers.get("accept", "")
+        if wants_page and scope["method"] in {"GET", "HEAD"}:
+            back = quote(scope["path"], safe="/")
+            url = f"{self._prefix}/login?next={back}"
+            return RedirectResponse(url, HTTPStatus.SEE_OTHER)
+        return Problem(
+            HTTPStatus.UNAUTHORIZED,
+            "This takes a token of web.tokens or web.token.",
+            "Send Authorization: Bearer TOKEN, or log in at /login.",
+            headers=_BEARER,
+        ).response()
 
 
-def _digest(text: bytes) -> bytes:
-    # Of one length, so that comparing takes as long for every token.
-    return hashlib.sha256(text).digest()
+def too_many(wait: float) -> Problem:
+    """Return the answer to an address that must wait."""
+    seconds = int(wait) + 1
+    return Problem(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        f"Too many wrong tokens came from your address; wait {seconds} s.",
+        "Check the token: it is a line of web.tokens.",
+        headers={"retry-after": str(seconds)},
+    )
+
+
+def cookie_name(settings: Web) -> str:
+    """Return the name of the session's cookie: ports share a browser's cookies."""
+    return f"dropzone_{settings.port}"
+
+
+def _with_headers(send: Send) -> Send:
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in _HEADERS.items():
+                headers.setdefault(name, value)
+            page = headers.get("content-type", "").startswith("text/html")
+            policy = _PAGE_POLICY if page else _DATA_POLICY
+            headers.setdefault("content-security-policy", policy)
+        await send(message)
+
+    return send_with_headers
+
+
+def _field(headers: Headers, body: bytes) -> str | None:
+    if not headers.get("content-type", "").startswith(_FORM):
+        return None
+    fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=100)
+    return fields.get(csrf.FIELD, [None])[0]
 
 
 def _name_in(host: str) -> str:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dropzone import log, threads
+from dropzone.errors import ConfigurationError
+from dropzone.web.tls import Certificate
 from dropzone.web_settings import Web
 
 if TYPE_CHECKING:
@@ -76,13 +78,12 @@ class WebServer:
             try:
                 listener = bind(self._settings)
             except OSError as error:
-                self._refused(error)
+                self._refused(explained(error, self._settings))
             else:
                 self._serve_on(listener)
             self._stop.wait(_AGAIN_SECONDS)
 
-    def _refused(self, error: OSError) -> None:
-        refusal = explained(error, self._settings)
+    def _refused(self, refusal: Refusal) -> None:
         if refusal != self._refusal:
             self._log.error(
                 "the page is not served; files are processed all the same",
@@ -93,11 +94,16 @@ class WebServer:
 
     def _serve_on(self, listener: socket.socket) -> None:
         with listener:
-            self._url = address_of(listener)
+            try:
+                certificate = _certificate(self._settings)
+            except ConfigurationError as error:
+                self._refused(Refusal(error.message, error.hint))
+                return
+            self._url = address_of(listener, secure=certificate is not None)
             self._refusal = None
             self._log.info("the page is served", url=self._url)
             try:
-                _serve(self._make(), listener, self._stop)
+                _serve(self._make(), listener, self._stop, certificate)
             except Exception as error:  # noqa: BLE001 served anew; files go on anyway
                 self._log.exception("the page failed; it is served again")
                 self._refusal = Refusal(f"It failed: {error!r}.", "See the log.")
@@ -138,12 +144,19 @@ def explained(error: OSError, settings: Web) -> Refusal:
     return Refusal(f"{where} cannot be used: {os.strerror(error.errno or 0)}.", "")
 
 
-def address_of(listener: socket.socket) -> str:
+def address_of(listener: socket.socket, *, secure: bool = False) -> str:
     """Return the URL that leads to the socket, from this machine if from any."""
     host, port = listener.getsockname()[:2]
     if host in {"0.0.0.0", "::"}:  # noqa: S104 compared, not bound
         host = "127.0.0.1" if host == "0.0.0.0" else "::1"  # noqa: S104
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if secure else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def _certificate(settings: Web) -> Certificate | None:
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    return Certificate(settings.tls_certificate, settings.tls_key)
 
 
 class Silent:
@@ -171,9 +184,16 @@ class Silent:
         ]
 
 
-def _serve(app: "ASGIApp", listener: socket.socket, stop: threading.Event) -> None:
+def _serve(
+    app: "ASGIApp",
+    listener: socket.socket,
+    stop: threading.Event,
+    certificate: Certificate | None,
+) -> None:
     import anyio.to_thread
     import uvicorn
+
+    from dropzone.web.patience import Patience
 
     silent = Silent()
 
@@ -185,11 +205,17 @@ def _serve(app: "ASGIApp", listener: socket.socket, stop: threading.Event) -> No
         async def on_tick(self, counter: int) -> bool:
             for one in silent.among(self.server_state.connections, time.monotonic()):
                 one.transport.abort()
+            if certificate is not None:
+                certificate.look()
             return stop.is_set() or await super().on_tick(counter)
 
     _tell_by_our_log()
     # In a thread that is not the main one uvicorn leaves the signals alone.
-    Server(uvicorn.Config(app, **_options())).run([listener])
+    config = uvicorn.Config(app, http=Patience, **_options())
+    config.load()
+    if certificate is not None:
+        config.ssl = certificate.context
+    Server(config).run([listener])
 
 
 def _options() -> Mapping[str, Any]:
@@ -197,7 +223,6 @@ def _options() -> Mapping[str, Any]:
         "log_config": None,
         "access_log": False,
         "loop": "asyncio",
-        "http": "h11",
         "ws": "none",
         "lifespan": "off",
         "proxy_headers": False,
@@ -209,6 +234,12 @@ def _options() -> Mapping[str, Any]:
     }
 
 
+_OF_STRANGERS = (
+    *("Invalid HTTP request", "Unsupported upgrade", "No supported WebSocket"),
+    *("Exceeded concurrency",),
+)
+
+
 class _Told(logging.Handler):
     """Hands what the server says to our log; what strangers send is no warning."""
 
@@ -216,8 +247,8 @@ class _Told(logging.Handler):
         told, message = log.get("web"), record.getMessage()
         if record.exc_info and not isinstance(record.exc_info[1], CancelledError):
             told.error("a request failed", exc_info=record.exc_info)
-        elif message.startswith("Invalid HTTP request"):
-            told.debug("a request could not be read")
+        elif message.startswith(_OF_STRANGERS):
+            told.debug("a request could not be read", message=message)
         elif message.startswith("Cancel "):
             told.info("requests were cut off at the end")
         elif not record.exc_info:

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
@@ -16,6 +16,7 @@ from dropzone.measures import STEPS
 from dropzone.services import Services
 from dropzone.status import Backlog
 from dropzone.web.families import Rows, counter, gauge, histogram
+from dropzone.web.sparing import Sparing
 from dropzone.zone_service import ZoneService
 
 T = TypeVar("T")
@@ -24,8 +25,6 @@ Table = tuple[tuple[str, str, Callable[[T], float]], ...]
 
 _ZONE = ("zone",)
 _STEP = ("zone", "step")
-# Asking may take this share of the time, so that a huge backlog is counted rarely.
-_SHARE = 0.05
 # Every process of this user is looked at for it.
 _INOTIFY_SECONDS = 30.0
 
@@ -123,24 +122,6 @@ _WATCHER: tuple[tuple[Any, str, str, Callable[[Any], float]], ...] = (
         lambda told: told["being_written"],
     ),
 )
-
-
-class Sparing(Generic[T]):
-    """Keeps an answer for a while: the longer, the more time it took to get."""
-
-    def __init__(self, ask: Callable[[], T], least_seconds: float = 0.0) -> None:
-        self._ask = ask
-        self._least = least_seconds
-        self._known: tuple[T] | None = None
-        self._until = 0.0
-
-    def __call__(self) -> T:
-        begun = time.monotonic()
-        if self._known is None or begun >= self._until:
-            self._known = (self._ask(),)
-            end = time.monotonic()
-            self._until = end + max(self._least, (end - begun) / _SHARE)
-        return self._known[0]
 
 
 class ZoneMetrics(Collector):

@@ -3,20 +3,23 @@
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from dropzone import fsops
-from dropzone.commands import access
-from dropzone.commands.lookup import RETRIED, Zones, lies_in
-from dropzone.commands.put import Putter, Source, drop_in
 from dropzone.errors import DropzoneError
 from dropzone.journal import Journal
+from dropzone.lookup import RETRIED, Zones, lies_in
 from dropzone.models import Job, Status
 from dropzone.places import unquoted
+from dropzone.put import Putter, Source, drop_in
+from dropzone.sessions import SessionPool
 from dropzone.settings import Settings
 
+#: Lends sessions for as long as they are needed.
+Sessions = Callable[[Settings], AbstractContextManager[SessionPool]]
 _PAGE = 500
 
 
@@ -30,8 +33,11 @@ class PutBack:
     problem: str = ""
 
 
-def named(zones: Zones, names: Iterable[str]) -> Iterator[PutBack]:
-    """Put back the files of the jobs that these words name."""
+def named(zones: Zones, names: Iterable[str], sessions: Sessions) -> Iterator[PutBack]:
+    """Put back the files of the jobs that these words name.
+
+    What retention removed is fetched from S3 by ``sessions``.
+    """
     for words in names:
         jobs = zones.jobs(words)
         failed = [(zone, job) for zone, _, job in jobs if _is_open(job)]
@@ -41,7 +47,7 @@ def named(zones: Zones, names: Iterable[str]) -> Iterator[PutBack]:
             yield PutBack(jobs[0][2], words, problem=_why_not(jobs[0][2]))
         for zone, job in failed:
             if job.removed_at is not None:
-                yield _fetch(zones.settings, zone.path, job, words)
+                yield _fetch(sessions(zones.settings), zone.path, job, words)
             else:
                 yield _put_back(zone.path, job, words)
 
@@ -83,14 +89,16 @@ def _put_back(root: Path, job: Job, words: str) -> PutBack:
         return PutBack(job, words, problem=reason)
 
 
-def _fetch(settings: Settings, root: Path, job: Job, words: str) -> PutBack:
+def _fetch(
+    sessions: AbstractContextManager[SessionPool], root: Path, job: Job, words: str
+) -> PutBack:
     """Put in from S3 what retention removed; it becomes a job of its own."""
     if job.s3_key is None:
         told = f"its file was removed by {job.removed_by}, and was the last copy"
         return PutBack(job, words, problem=told)
     try:
         with (
-            access.sessions(settings) as pool,
+            sessions as pool,
             tempfile.TemporaryDirectory(prefix="dropzone-") as folder,
             Putter(root) as putter,
         ):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, TypedDict
 
-from dropzone.commands import past
+from dropzone import past
 from dropzone.errors import UsageError, ZoneError
 from dropzone.journal import Journal
 from dropzone.models import ENDED, Job, Outcome, Status

@@ -1,0 +1,155 @@
+"""Server-sent events: the overview, whenever it changes.
+
+Each event holds all of it, so that who missed some needs only the last one: nothing is
+queued for a slow reader.
+"""
+
+import asyncio
+import secrets
+import threading
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import anyio
+import anyio.to_thread
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from dropzone.errors import DropzoneError
+from dropzone.web.api import models
+from dropzone.web.api.operation import Operation, text_of
+from dropzone.web.problems import Problem
+from dropzone.web_settings import Role
+
+MOST_READERS = 100
+_HEARTBEAT_SECONDS = 15.0
+_LOOK_SECONDS = 1.0
+_RETRY_MILLIS = 3000
+_MEDIA = "text/event-stream"
+# They change by themselves; who shows them counts them down.
+_RESTLESS = {"zones": {"__all__": {"paused": {"__all__": {"tries_again_in_seconds"}}}}}
+
+
+class Feed:
+    """One reader's loop each, and one that looks while there are readers."""
+
+    def __init__(
+        self,
+        snapshot: Callable[[], models.Overview],
+        threads: Any,
+        stop: threading.Event,
+    ) -> None:
+        self._snapshot = snapshot
+        self._threads = threads
+        self._stop = stop
+        # Numbers of another process mean nothing here.
+        self._name = secrets.token_hex(4)
+        self._number = 0
+        self._text = b""
+        self._compared = b""
+        self._readers = 0
+        self._changed = asyncio.Condition()
+        self._looking: asyncio.Task[None] | None = None
+
+    @property
+    def operation(self) -> Operation:
+        def never(*_: object) -> Response:
+            raise Problem(500, "This is answered in the event loop.")
+
+        return Operation(
+            *("GET", "/api/v1/events", "events"),
+            "The overview, again whenever it changes (server-sent events).",
+            never,
+            media=_MEDIA,
+        )
+
+    def route(self) -> Route:
+        return Route("/api/v1/events", self._answer, methods=["GET"])
+
+    async def _answer(self, request: Request) -> Response:
+        if not request.scope["caller"].may(Role.READ):
+            return Problem(
+                403, "This takes the role read.", "Use another token."
+            ).response()
+        if request.query_params:
+            return Problem(422, "This takes no parameters.").response()
+        if self._readers >= MOST_READERS:
+            return Problem(
+                503,
+                f"{MOST_READERS} pages follow already.",
+                "Close some, or ask for /api/v1/overview now and then.",
+                headers={"retry-after": "30"},
+            ).response()
+        known = request.headers.get("last-event-id", "")
+        goes_on: Callable[[], bool] = request.scope["goes_on"]
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        return StreamingResponse(
+            self._follow(known, goes_on), headers=headers, media_type=_MEDIA
+        )
+
+    async def _follow(
+        self, known: str, goes_on: Callable[[], bool]
+    ) -> AsyncIterator[bytes]:
+        self._readers += 1
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look())
+        try:
+            yield f"retry: {_RETRY_MILLIS}\n\n".encode()
+            while not self._stop.is_set() and goes_on():
+                news = await self._news(known)
+                if news is None:
+                    yield b": still here\n\n"
+                else:
+                    known = news
+                    yield self._event()
+        finally:
+            self._readers -= 1
+
+    async def _news(self, known: str) -> str | None:
+        """Return the id of what is to be sent, or None for a heartbeat."""
+        try:
+            async with asyncio.timeout(_HEARTBEAT_SECONDS), self._changed:
+                await self._changed.wait_for(
+                    lambda: self._stop.is_set() or (self._number and self._id != known)
+                )
+        except TimeoutError:
+            return None
+        return None if self._stop.is_set() else self._id
+
+    async def _look(self) -> None:
+        while self._readers and not self._stop.is_set():
+            try:
+                text, compared = await anyio.to_thread.run_sync(
+                    self._read, limiter=self._threads
+                )
+            except (DropzoneError, OSError):
+                # The disk may be away: what is known stays, and the next look tells.
+                text, compared = self._text, self._compared
+            if compared != self._compared:
+                async with self._changed:
+                    self._text, self._compared = text, compared
+                    self._number += 1
+                    self._changed.notify_all()
+            await self._sleep()
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _sleep(self) -> None:
+        until = asyncio.get_running_loop().time() + _LOOK_SECONDS
+        # The stop event is one of threads.
+        while asyncio.get_running_loop().time() < until and not self._stop.is_set():  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+
+    def _read(self) -> tuple[bytes, bytes]:
+        told = self._snapshot()
+        still = told.model_dump_json(exclude=_RESTLESS)
+        return text_of(None, told.model_dump(mode="json")), still.encode()
+
+    @property
+    def _id(self) -> str:
+        return f"{self._name}-{self._number}"
+
+    def _event(self) -> bytes:
+        head = f"id: {self._id}\nevent: overview\ndata: ".encode()
+        return head + self._text + b"\n\n"

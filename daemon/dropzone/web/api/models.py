@@ -1,0 +1,360 @@
+"""What the operations answer, as values that describe themselves.
+
+Times are seconds since 1970. A name is for people to read; ``..._quoted`` is the
+same in bytes, percent-encoded.
+"""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from dropzone.models import Outcome, Status
+
+
+class Me(BaseModel):
+    """Who asks; ``csrf`` is what a browser repeats in X-CSRF-Token."""
+
+    name: str
+    role: str | None
+    by: str
+    csrf: str
+
+
+class Pause(BaseModel):
+    """A step that stands still, and when it is tried again."""
+
+    step: str
+    service: str
+    since: float
+    reason: str
+    what_to_do: str
+    tries_again_in_seconds: float | None
+    by: str
+    until: float | None
+
+
+class Finding(BaseModel):
+    """Something in input/ that cannot be taken as it is."""
+
+    path: str
+    path_quoted: str
+    reason: str
+    hint: str
+    first_seen: float
+    last_seen: float
+
+
+class Collection(BaseModel):
+    """The ended jobs of a collection."""
+
+    zone: str
+    collection: str
+    files: int
+    bytes: int
+    outcomes: dict[str, int]
+
+
+class Throughput(BaseModel):
+    """What ended in each part of the last hour, the oldest part first."""
+
+    until: float
+    step_seconds: float
+    files: list[int]
+    failed: list[int]
+    bytes: list[int]
+
+
+class Zone(BaseModel):
+    """How a zone is doing. ``well`` is false while a step is paused by a fault."""
+
+    zone: str
+    path: str
+    well: bool
+    sentence: str
+    pid: int | None
+    since: float | None
+    states: dict[str, int]
+    outcomes: dict[str, int]
+    under_way: int
+    failed: int
+    put_back: int
+    oldest_unfinished_at: float | None
+    unlogged_batches: int
+    queued: dict[str, int]
+    watcher: dict[str, Any]
+    paused: list[Pause]
+    pauses_unknown: str
+    refused: list[Finding]
+    throughput: Throughput
+
+
+class Zones(BaseModel):
+    zones: list[Zone]
+
+
+class Service(BaseModel):
+    """Whether a service answered when it was last looked at; None: not yet."""
+
+    service: str
+    healthy: bool | None
+    error: str | None
+    checked_at: float | None
+    latency_seconds: float | None
+
+
+class Overview(BaseModel):
+    """All at once: what a page shows first."""
+
+    version: str
+    well: bool
+    sentence: str
+    zones: list[Zone]
+    services: list[Service]
+    reload: dict[str, Any] | None
+
+
+class Job(BaseModel):
+    """One dropped file's journey, in short."""
+
+    id: str
+    zone: str
+    collection: str
+    path: str
+    path_quoted: str
+    status: Status
+    outcome: Outcome | None
+    size: int
+    doc_type: str
+    sha256: str | None
+    created_at: float
+    ended_at: float | None
+    attempts: int
+    error_step: str | None
+    error_message: str | None
+    end_reason: str | None
+    what_to_do: str
+    retry_at: float | None
+    retried_as: str | None
+    removed_at: float | None
+    removed_by: str | None
+
+
+class Jobs(BaseModel):
+    """Jobs, the newest first; ``next`` is the cursor of the next page, if any."""
+
+    jobs: list[Job]
+    next: str | None
+
+
+class Document(BaseModel):
+    """What Postgres holds of a job's content."""
+
+    id: int
+    name: str
+    collection: str
+    status: str
+    superseded: bool
+    doc_type: str
+    chunk_count: int
+    notes: list[str]
+    metadata: dict[str, Any]
+    created_at: float
+
+
+class Journey(BaseModel):
+    """All that is known of one job.
+
+    ``seconds`` are of each step that went well; ``document_unknown`` says why the
+    document cannot be told, if so.
+    """
+
+    job: Job
+    seconds: dict[str, float]
+    mtime: float
+    started_at: float | None
+    last_activity: float
+    s3_key: str | None
+    error_class: str | None
+    retry_of: str | None
+    lies_in: str | None
+    lies_in_quoted: str | None
+    batch: str | None
+    run_id: str | None
+    run_url: str | None
+    receipt: dict[str, Any] | None
+    document: Document | None
+    document_unknown: str
+
+
+class Chunk(BaseModel):
+    seq: int
+    text: str
+    page: int | None
+    heading: str
+    start: int
+    end: int
+
+
+class Chunks(BaseModel):
+    """Chunks in their order; ``next`` is the cursor of the next page, if any."""
+
+    document_id: int
+    chunks: list[Chunk]
+    next: int | None
+
+
+class Link(BaseModel):
+    """A link that anybody may use until ``expires_at``."""
+
+    url: str
+    expires_at: float
+
+
+class Lying(BaseModel):
+    """A file in input/ that is no job yet."""
+
+    zone: str
+    path: str
+    path_quoted: str
+    size: int
+    state: str
+    reason: str
+    hint: str
+
+
+class Found(BaseModel):
+    jobs: list[Job]
+    in_input: list[Lying]
+
+
+class FailureGroup(BaseModel):
+    """Failed files with one reason, and some of them, the newest first."""
+
+    reason: str
+    what_to_do: str
+    step: str | None
+    count: int
+    newest_at: float
+    jobs: list[Job]
+
+
+class Failures(BaseModel):
+    """``more`` is true when there are older ones that were not looked at."""
+
+    count: int
+    groups: list[FailureGroup]
+    more: bool
+
+
+class PutBack(BaseModel):
+    """What became of a retry: the path in input/, or the problem."""
+
+    job: str | None
+    named: str
+    path: str | None
+    path_quoted: str | None
+    problem: str
+
+
+class PutBacks(BaseModel):
+    put_back: list[PutBack]
+
+
+class SetAside(BaseModel):
+    """Where a failed file lies that nobody wants any more."""
+
+    job: str
+    place: str
+    place_quoted: str
+
+
+class Hit(BaseModel):
+    """A passage; ``marks`` are the start and end of matching words in the snippet."""
+
+    document_id: int
+    seq: int
+    collection: str
+    name: str
+    path: str
+    path_quoted: str
+    zone: str
+    s3_key: str
+    sha256: str
+    page: int | None
+    heading: str
+    snippet: str
+    marks: list[tuple[int, int]]
+    score: float
+    matched_by: str
+
+
+class Hits(BaseModel):
+    hits: list[Hit]
+
+
+class Collections(BaseModel):
+    collections: list[Collection]
+
+
+class Setting(BaseModel):
+    """A setting in force; ``after_restart`` is what was read since, if it differs."""
+
+    key: str
+    value: str
+    origin: str
+    after_restart: str | None
+
+
+class SettingsTold(BaseModel):
+    file: str | None
+    settings: list[Setting]
+
+
+class Diagnosis(BaseModel):
+    checked: str
+    verdict: str
+    found: str
+    what_to_do: str
+    seconds: float | None
+
+
+class Examination(BaseModel):
+    """The last examination; ``state`` is never, running, done or failed."""
+
+    state: str
+    begun_at: float | None
+    ended_at: float | None
+    findings: list[Diagnosis]
+    problem: str
+
+
+class Changed(BaseModel):
+    zone: str
+    step: str
+    by: str
+    since: float
+    until: float | None
+    reason: str
+
+
+class Held(BaseModel):
+    changed: list[Changed]
+
+
+class ReloadTold(BaseModel):
+    """How the reload went. Where ``ok`` is false all settings stay as they were."""
+
+    at: float
+    ok: bool
+    changed: list[str]
+    needs_restart: list[str]
+    problem: str
+    what_to_do: str
+
+
+class Index(BaseModel):
+    """Where everything is."""
+
+    version: str
+    openapi: str
+    links: list[str]

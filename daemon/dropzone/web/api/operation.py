@@ -1,0 +1,177 @@
+"""An operation: where it is, who may, what it takes and answers, what it does."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+import anyio.to_thread
+from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from dropzone import plain
+from dropzone.errors import DropzoneError
+from dropzone.web import problems
+from dropzone.web.accounts import Caller
+from dropzone.web.api.backend import Backend
+from dropzone.web.problems import Problem
+from dropzone.web_settings import Role
+
+#: So many operations work at once; the others wait. They read the journal and files.
+THREADS = 4
+_JSON = "application/json"
+
+
+class Given(BaseModel):
+    """What a request brings: nothing unknown is taken."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class Nothing(Given):
+    """No parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request: who asks, the parts of the path, the checked parameters."""
+
+    caller: Caller
+    path: Mapping[str, str]
+    query: Any
+    body: Any
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """``call`` returns what ``answer`` is made of, or a Response.
+
+    ``role`` None lets everybody in whom the guard lets in. ``media`` is the type of an
+    answer that is not JSON. ``also`` are problems beside the usual ones.
+    """
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    call: Callable[[Backend, Ask], Any]
+    answer: type[BaseModel] | None = None
+    role: Role | None = Role.READ
+    query: type[Given] = Nothing
+    body: type[Given] | None = None
+    media: str = _JSON
+    also: tuple[int, ...] = field(default=())
+
+
+def route(operation: Operation, backend: Backend, threads: Any) -> Route:
+    """Return the route of an operation; ``threads`` limits those that work."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            ask = await _ask(operation, request)
+            return await anyio.to_thread.run_sync(
+                _answered, operation, backend, ask, limiter=threads
+            )
+        except Problem as problem:
+            return problem.response()
+
+    return Route(operation.path, endpoint, methods=[operation.method])
+
+
+async def _ask(operation: Operation, request: Request) -> Ask:
+    caller: Caller = request.scope["caller"]
+    if operation.role is not None and not caller.may(operation.role):
+        raise Problem(403, _why_not(caller, operation.role), _WHAT_TO_DO)
+    query = _checked(operation.query, _query(request), "query")
+    body = None
+    if operation.body is not None:
+        body = _checked(operation.body, _json(request, await request.body()), "body")
+    return Ask(caller, request.path_params, query, body, request)
+
+
+def _answered(operation: Operation, backend: Backend, ask: Ask) -> Response:
+    try:
+        value = operation.call(backend, ask)
+    except DropzoneError as error:
+        raise problems.of(error) from error
+    if isinstance(value, Response):
+        return value
+    return answer(operation.answer, value, ask.request)
+
+
+def answer(model: type[BaseModel] | None, value: object, request: Request) -> Response:
+    """Return the JSON of ``value`` as ``model`` has it, or 304 if it is known."""
+    content = text_of(model, value)
+    if request.method not in {"GET", "HEAD"}:
+        return Response(content, media_type=_JSON)
+    tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+    headers = {"etag": tag, "cache-control": "private, no-cache"}
+    known = request.headers.get("if-none-match", "")
+    if known == "*" or tag in {
+        one.strip().removeprefix("W/") for one in known.split(",")
+    }:
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type=_JSON, headers=headers)
+
+
+def text_of(model: type[BaseModel] | None, value: object) -> bytes:
+    """Return JSON; where there is a ``model`` the value must fit it."""
+    told = value if isinstance(value, BaseModel) else plain.of(value)
+    if model is not None:
+        told = model.model_validate(told).model_dump(mode="json")
+    return json.dumps(told).encode()
+
+
+def _query(request: Request) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        if name in found:
+            raise Problem(422, "A parameter is given twice.", errors=[name[:100]])
+        found[name] = value
+    return found
+
+
+def _json(request: Request, body: bytes) -> Any:
+    if not body:
+        return {}
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != _JSON:
+        raise Problem(415, "The body must be JSON.", f"Send Content-Type: {_JSON}.")
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise Problem(400, "The body is no JSON that can be read.") from None
+
+
+def _checked(model: type[Given], given: Any, where: str) -> Given:
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        wrong = [
+            ".".join(str(part)[:100] for part in one["loc"]) + f": {one['msg']}"
+            for one in error.errors(include_url=False, include_context=False)
+        ]
+        raise Problem(
+            422,
+            f"The {where} is not what this takes: {'; '.join(wrong[:5])}.",
+            "See /api/v1/openapi.json.",
+            errors=wrong[:20],
+        ) from None
+
+
+def _why_not(caller: Caller, needed: Role) -> str:
+    if caller.by == "local":
+        return "Another user than the daemon's asks, and no token is set up."
+    has = caller.role or "to scrape metrics"
+    return f"The token {caller.name} has the role {has}; this takes {needed}."
+
+
+_WHAT_TO_DO = (
+    "Ask for a token with that role (web.tokens), or run as the daemon's user: "
+    "docs/security.md."
+)

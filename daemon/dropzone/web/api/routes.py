@@ -1,0 +1,84 @@
+"""All operations together: their routes, and their description."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import anyio
+from starlette.routing import BaseRoute
+
+from dropzone import __version__
+from dropzone.web.api import (
+    control,
+    failures,
+    files,
+    jobs,
+    models,
+    openapi,
+    searching,
+    settings,
+)
+from dropzone.web.api.backend import Backend
+from dropzone.web.api.doctor import Doctor
+from dropzone.web.api.feed import Feed
+from dropzone.web.api.operation import THREADS, Ask, Operation, route
+from dropzone.web.api.overview import Snapshots
+
+_DESCRIPTION = "/api/v1/openapi.json"
+
+
+class _About:
+    """What the API says of itself."""
+
+    def __init__(self) -> None:
+        self.operations: Sequence[Operation] = ()
+
+    def own(self) -> Sequence[Operation]:
+        return (
+            Operation(
+                *("GET", "/api/v1", "index"),
+                "What there is.",
+                self._index,
+                models.Index,
+            ),
+            Operation(
+                *("GET", "/api/v1/me", "me"),
+                "Who asks, and what may be done.",
+                lambda _backend, ask: ask.caller,
+                models.Me,
+                None,
+            ),
+            Operation(
+                *("GET", _DESCRIPTION, "openapi"),
+                "This description.",
+                self._description,
+            ),
+        )
+
+    def _index(self, _backend: Backend, _ask: Ask) -> models.Index:
+        links = sorted({one.path for one in self.operations if one.method == "GET"})
+        return models.Index(version=__version__, openapi=_DESCRIPTION, links=links)
+
+    def _description(self, backend: Backend, _ask: Ask) -> dict[str, Any]:
+        prefix = backend.settings().web.path_prefix
+        return openapi.description(self.operations, prefix)
+
+
+def make(backend: Backend) -> tuple[list[BaseRoute], Sequence[Operation]]:
+    """Return the routes of the API and what they are made of."""
+    threads = anyio.CapacityLimiter(THREADS)
+    snapshots, about = Snapshots(backend), _About()
+    feed = Feed(snapshots, threads, backend.stop)
+    made: list[Operation] = [
+        *about.own(),
+        *snapshots.operations(),
+        *jobs.OPERATIONS,
+        *files.OPERATIONS,
+        *failures.OPERATIONS,
+        *searching.OPERATIONS,
+        *settings.OPERATIONS,
+        *Doctor().operations(),
+        *control.OPERATIONS,
+    ]
+    about.operations = [*made, feed.operation]
+    routes = [route(one, backend, threads) for one in made]
+    return [*routes, feed.route()], about.operations

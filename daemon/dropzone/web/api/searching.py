@@ -1,0 +1,65 @@
+"""Search over what was indexed, and the collections."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from dropzone import status
+from dropzone.embed import make_embedder
+from dropzone.search import Search
+from dropzone.web.api import models
+from dropzone.web.api.backend import Backend
+from dropzone.web.api.jobs import Text
+from dropzone.web.api.operation import Ask, Given, Operation
+
+
+class Query(Given):
+    q: Annotated[Text, Field(description='Words; "in quotes" they stay together.')]
+    collection: Text | None = None
+    limit: Annotated[int, Field(ge=1, le=100)] = 10
+    mode: Literal["hybrid", "vector", "text"] = "hybrid"
+
+
+def search(backend: Backend, ask: Ask) -> Mapping[str, Any]:
+    """Return the best passages, as the command does."""
+    query: Query = ask.query
+    embedder = make_embedder(backend.settings().embedding.model)
+    hits = Search(backend.connected().postgres, embedder).search(
+        query.q, collection=query.collection, limit=query.limit, mode=query.mode
+    )
+    return {"hits": hits}
+
+
+def collections(backend: Backend, _ask: Ask) -> Mapping[str, Any]:
+    """Return the collections of all zones with what they hold."""
+    return {
+        "collections": [
+            {
+                "zone": zone.zone,
+                "collection": one.collection,
+                "files": one.files,
+                "bytes": one.bytes,
+                "outcomes": one.outcomes,
+            }
+            for zone in status.of_all(backend.settings())
+            for one in zone.history.collections
+        ]
+    }
+
+
+OPERATIONS = (
+    Operation(
+        *("GET", "/api/v1/search", "search"),
+        "Passages of the indexed files, the best first.",
+        search,
+        models.Hits,
+        query=Query,
+    ),
+    Operation(
+        *("GET", "/api/v1/collections", "collections"),
+        "The collections, their files and how these ended.",
+        collections,
+        models.Collections,
+    ),
+)

@@ -1,0 +1,52 @@
+"""Tells requests that our own pages or programs sent from those of foreign pages."""
+
+import hmac
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+
+from dropzone.web.accounts import Caller
+
+#: Where a request repeats the mark of its session: a header, or a field of a form.
+HEADER = "x-csrf-token"
+FIELD = "csrf"
+#: Methods that change nothing, here as in HTTP.
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_OWN_SITES = frozenset({"same-origin", "none"})
+
+
+def is_foreign(headers: Headers, scheme: str, host: str) -> bool:
+    """Return whether a browser says that a page of another site sends this."""
+    site = headers.get("sec-fetch-site")
+    if site is not None and site not in _OWN_SITES:
+        return True
+    origin = headers.get("origin")
+    if origin is None:
+        return False
+    # A page without an origin of its own says "null".
+    return _place(origin) != _place(f"{scheme}://{host}")
+
+
+def is_meant(caller: Caller, headers: Headers, field: str | None) -> bool:
+    """Return whether the one who asks knows that this changes something.
+
+    A bearer token is never sent by a browser on its own. Without tokens, a foreign
+    page cannot send JSON before it is allowed to, which it never is.
+    """
+    if caller.by == "bearer":
+        return True
+    given = headers.get(HEADER) or field or ""
+    if caller.csrf and hmac.compare_digest(given.encode(), caller.csrf.encode()):
+        return True
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    return caller.by == "local" and kind == "application/json"
+
+
+def _place(url: str) -> tuple[str, str | None, int | None]:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return ("", None, None)
+    default = 443 if parts.scheme == "https" else 80
+    return (parts.scheme, parts.hostname, port or default)

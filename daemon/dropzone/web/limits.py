@@ -1,0 +1,83 @@
+"""Limits on what a request may bring; only small bodies are read before a handler."""
+
+import asyncio
+from http import HTTPStatus
+
+from starlette.datastructures import Headers
+from starlette.types import Message, Receive
+
+from dropzone.web.problems import Problem
+
+MOST_BODY_BYTES = 65_536
+MOST_HEADERS = 64
+_BODY_SECONDS = 15.0
+
+
+def check_headers(headers: Headers) -> None:
+    """Refuse what no client of ours sends.
+
+    Raises:
+        Problem: there are too many headers, or the body is too long.
+
+    """
+    if len(headers) > MOST_HEADERS:
+        raise Problem(
+            HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+            f"The request has more than {MOST_HEADERS} headers.",
+        )
+    length = headers.get("content-length", "0")
+    if not length.isascii() or not length.isdigit() or int(length) > MOST_BODY_BYTES:
+        raise _too_long()
+
+
+async def body_of(receive: Receive) -> bytes:
+    """Return the whole body.
+
+    Raises:
+        Problem: it is too long, or comes too slowly, or the client went away.
+
+    """
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            return await _body_of(receive)
+    except TimeoutError:
+        raise Problem(
+            HTTPStatus.REQUEST_TIMEOUT,
+            f"The request was not complete after {_BODY_SECONDS:.0f} s.",
+            headers={"connection": "close"},
+        ) from None
+
+
+async def _body_of(receive: Receive) -> bytes:
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Problem(HTTPStatus.BAD_REQUEST, "The client went away.")
+        body += message.get("body", b"")
+        if len(body) > MOST_BODY_BYTES:
+            raise _too_long()
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def again(body: bytes, receive: Receive) -> Receive:
+    """Return a ``receive`` that gives the body that was read, then what comes."""
+    given = False
+
+    async def receive_again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return receive_again
+
+
+def _too_long() -> Problem:
+    return Problem(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        f"The body is longer than {MOST_BODY_BYTES} bytes.",
+        headers={"connection": "close"},
+    )

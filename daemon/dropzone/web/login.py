@@ -1,0 +1,147 @@
+"""The login page: a plain form, which works without JavaScript."""
+
+import html
+from collections.abc import Sequence
+from http import HTTPStatus
+from urllib.parse import parse_qs
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from dropzone.web import csrf, guard
+from dropzone.web.accounts import Accounts
+from dropzone.web.attempts import Attempts
+from dropzone.web.sessions import LONGEST_SECONDS, LoginForms, Sessions
+from dropzone.web_settings import Web
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Log in - dropzone</title>
+<main>
+<h1>dropzone</h1>
+{told}
+<form method="post" action="{prefix}/login">
+<input type="hidden" name="csrf" value="{mark}">
+<input type="hidden" name="next" value="{after}">
+<p><label for="token">Token</label>
+<input id="token" name="token" type="password" autocomplete="current-password"
+ required autofocus></p>
+<p><button>Log in</button></p>
+</form>
+<p>A token is a line of <code>web.tokens</code> in the daemon's configuration.</p>
+</main>
+</html>
+"""
+_TOLD = '<p role="alert">{}</p>'
+_FORM_SECONDS = 3600
+
+
+class Login:
+    """Logging in and out. The cookies go back to us only, and to no script."""
+
+    def __init__(
+        self, settings: Web, accounts: Accounts, sessions: Sessions, attempts: Attempts
+    ) -> None:
+        self._prefix = settings.path_prefix
+        self._cookie = guard.cookie_name(settings)
+        self._form_cookie = f"{self._cookie}_form"
+        self._accounts = accounts
+        self._sessions = sessions
+        self._attempts = attempts
+        self._forms = LoginForms()
+
+    def routes(self) -> Sequence[Route]:
+        return (
+            Route("/login", self.form, methods=["GET"]),
+            Route("/login", self.log_in, methods=["POST"]),
+            Route("/logout", self.log_out, methods=["POST"]),
+        )
+
+    async def form(self, request: Request) -> Response:
+        after = request.query_params.get("next", "")
+        if not self._accounts.asked:
+            return self._go(after)
+        return self._page(request, after)
+
+    async def log_in(self, request: Request) -> Response:
+        body = (await request.body()).decode("utf-8", "replace")
+        fields = {k: v[0] for k, v in parse_qs(body, max_num_fields=20).items()}
+        after, address = fields.get("next", ""), request.scope["origin"].address
+        if wait := self._attempts.wait_seconds(address):
+            told = guard.too_many(wait).detail
+            return self._page(request, after, told, HTTPStatus.TOO_MANY_REQUESTS)
+        cookie = request.cookies.get(self._form_cookie, "")
+        if not self._forms.fits(cookie, fields.get(csrf.FIELD, "")):
+            told = "This form was too old. Please log in again."
+            return self._page(request, after, told, HTTPStatus.FORBIDDEN)
+        account = self._accounts.of_token(fields.get("token", "").strip())
+        if account is None:
+            self._attempts.failed(address)
+            told = "There is no such token."
+            return self._page(request, after, told, HTTPStatus.FORBIDDEN)
+        if account.role is None:
+            told = "That is the token of the scrapers (web.token); it opens no pages."
+            return self._page(request, after, told, HTTPStatus.FORBIDDEN)
+        answer = self._go(after)
+        # Who was logged in before under this cookie is no longer.
+        self._sessions.end(request.cookies.get(self._cookie, ""))
+        self._set(
+            request,
+            answer,
+            self._cookie,
+            self._sessions.begin(account),
+            int(LONGEST_SECONDS),
+        )
+        answer.delete_cookie(self._form_cookie, path=self._path)
+        return answer
+
+    async def log_out(self, request: Request) -> Response:
+        self._sessions.end(request.cookies.get(self._cookie, ""))
+        answer = RedirectResponse(f"{self._prefix}/login", HTTPStatus.SEE_OTHER)
+        answer.delete_cookie(self._cookie, path=self._path)
+        answer.headers["clear-site-data"] = '"cache", "storage"'
+        return answer
+
+    @property
+    def _path(self) -> str:
+        return self._prefix or "/"
+
+    def _page(
+        self,
+        request: Request,
+        after: str,
+        told: str = "",
+        status: int = HTTPStatus.OK,
+    ) -> Response:
+        cookie = self._forms.cookie()
+        page = _PAGE.format(
+            told=_TOLD.format(html.escape(told)) if told else "",
+            prefix=html.escape(self._prefix),
+            mark=self._forms.mark(cookie),
+            after=html.escape(after),
+        )
+        answer = HTMLResponse(page, status)
+        self._set(request, answer, self._form_cookie, cookie, _FORM_SECONDS)
+        return answer
+
+    def _set(
+        self, request: Request, answer: Response, name: str, value: str, seconds: int
+    ) -> None:
+        answer.set_cookie(
+            name,
+            value,
+            max_age=seconds,
+            path=self._path,
+            httponly=True,
+            samesite="strict",
+            secure=request.scope["origin"].scheme == "https",
+        )
+
+    def _go(self, after: str) -> Response:
+        """Lead to a page of ours, and to no other site."""
+        ours = after.startswith("/") and after[1:2] not in {"/", "\\"}
+        path = after if ours and after.isprintable() else "/"
+        return RedirectResponse(f"{self._prefix}{path}", HTTPStatus.SEE_OTHER)

@@ -1,0 +1,378 @@
+"""The API of a running daemon: what it tells and does, held against the commands."""
+
+import contextlib
+import http.client
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote_to_bytes
+
+import pytest
+from openapi_spec_validator import validate
+
+from daemons import DEADLINE, ZoneOfTest, wait_for, zone_on
+from dropzone.embedded import ServiceAddresses
+from dropzone.journal import Journal
+from dropzone.models import Job, JobIds, Outcome, Status
+from webclient import Answer, ask, connect, get, post, submit
+
+OPERATOR = "an-operator-4f1c01b3a08f2dd9"
+READER = "a-reader-4f1c01b3a08f2dd9a7ce"
+BYTES = b'w\xffhale "1".txt'
+BAD = b"\x00\x01 is no document"
+ASIDE = b"\x00\x02 is none either"
+
+
+class Served:
+    """A daemon with a few ended files, and who asks it."""
+
+    def __init__(self, zone: ZoneOfTest) -> None:
+        self.zone = zone
+        self.url: str = wait_for(
+            lambda: zone.report().get("web", {}).get("url"), "a page is served"
+        )
+
+    def get(self, path: str, token: str = OPERATOR, **headers: str) -> Answer:
+        url = f"{self.url}/api/v1{path}"
+        return get(url, authorization=f"Bearer {token}", **headers)
+
+    def post(self, path: str, given: Any = None, token: str = OPERATOR) -> Answer:
+        url = f"{self.url}/api/v1{path}"
+        return post(url, given, authorization=f"Bearer {token}")
+
+    def job(self, text: str) -> dict[str, Any]:
+        jobs: list[dict[str, Any]] = self.get(f"/jobs?text={quote(text)}").json["jobs"]
+        return jobs[0]
+
+
+@pytest.fixture(scope="module")
+def served(
+    tmp_path_factory: pytest.TempPathFactory, services: ServiceAddresses
+) -> Iterator[Served]:
+    zone = zone_on(tmp_path_factory.mktemp("api"), services)
+    zone.environment["DROPZONE_WEB_TOKENS"] = (
+        f"anna operate {OPERATOR}\nrita read {READER}"
+    )
+    process = zone.start()
+    zone.drop(b"sea/" + BYTES, b"whales swim in the deep sea")
+    for number in range(4):
+        zone.drop(f"notes/note-{number}.txt", f"note {number} on trains".encode())
+    zone.drop("bad.docx", BAD)
+    zone.drop("old.docx", ASIDE)
+    zone.wait_for_ends(7)
+    yield Served(zone)
+    zone.stop(process)
+    zone.close()
+
+
+@pytest.fixture
+def followers() -> Iterator[Callable[..., Iterator[tuple[str, str, Any]]]]:
+    """Return what follows the events; every connection is closed at the end."""
+    with contextlib.ExitStack() as stack:
+
+        def follow(*wanted: Any) -> Iterator[tuple[str, str, Any]]:
+            return stack.enter_context(contextlib.closing(_events(*wanted)))
+
+        yield follow
+
+
+def test_every_operation_takes_a_token_and_changes_take_the_role_for_it(served):
+    described = served.get("/openapi.json").json
+    validate(described)
+    for path, methods in described["paths"].items():
+        for method, told in methods.items():
+            where = re.sub(r"{\w+}", "01a1fd26-7c92-7000-9842-0c19c1250c8e", path)
+            url = served.url + where
+            assert ask(method.upper(), url).status == 401, (method, path)
+            if method == "post":
+                refused = post(url, authorization=f"Bearer {READER}")
+                expected = 404 if path.endswith("/link") else 403
+                assert refused.status == expected, (method, path)
+            assert told["operationId"]
+
+
+def test_the_overview_says_that_all_is_well_and_counts_as_status_does(served):
+    told = served.get("/overview").json
+    status = json.loads(served.zone.command("status", "--json").stdout)["zones"][0]
+    (zone,) = told["zones"]
+    assert told["well"]
+    assert "All is well" in told["sentence"]
+    assert zone["outcomes"] == status["history"]["outcomes"]
+    assert sum(zone["throughput"]["files"]) == 7
+    assert sum(zone["throughput"]["failed"]) == 2
+    assert zone == served.get("/zones/default").json
+    assert served.get("/zones/other").status == 404
+
+
+def test_names_are_shown_and_can_be_made_again_exactly(served):
+    job = served.job("hale")
+    assert job["path"] == 'sea/w\\xffhale "1".txt'
+    assert unquote_to_bytes(job["path_quoted"]) == b"sea/" + BYTES
+    saved = served.get(f"/jobs/{job['id']}/file")
+    assert saved.body == b"whales swim in the deep sea"
+    assert saved.headers["content-type"] == "application/octet-stream"
+    assert saved.headers["x-content-type-options"] == "nosniff"
+    assert "sandbox" in saved.headers["content-security-policy"]
+    disposition = saved.headers["content-disposition"]
+    assert disposition.startswith("attachment;")
+    # A quote or a backslash in the name cannot end what stands in quotes.
+    assert disposition.count('"') == 2
+
+
+def test_a_job_tells_its_whole_journey(served):
+    job = served.job("hale")
+    told = served.get(f"/jobs/{job['id']}").json
+    assert set(told["seconds"]) == {"store", "index"}
+    assert told["receipt"]["job"] == job["id"]
+    assert told["document"]["chunk_count"] == 1
+    (chunk,) = served.get(f"/jobs/{job['id']}/chunks").json["chunks"]
+    assert chunk["text"] == "whales swim in the deep sea"
+    link = served.post(f"/jobs/{job['id']}/link", {"expires_seconds": 60}).json
+    assert get(link["url"]).body == b"whales swim in the deep sea"
+    shown = json.loads(served.zone.command("show", job["id"], "--json").stdout)
+    assert shown["jobs"][0]["receipt"] == told["receipt"]
+    assert served.get("/jobs/01a1fd26-7c92-7000-9842-0c19c1250c8e").status == 404
+
+
+@pytest.mark.parametrize("by", ["id", "sha256", "path"])
+def test_a_file_is_found_by_its_id_hash_and_name(served, by):
+    job = served.job("note-2")
+    (found,) = served.get(f"/lookup?q={quote(job[by])}").json["jobs"]
+    assert found == job
+    assert served.get("/lookup?q=nothing-of-that-name").json["jobs"] == []
+
+
+def test_jobs_are_filtered_and_paged_while_others_are_dropped(served):
+    seen, cursor = [], ""
+    while cursor is not None:
+        more = f"&cursor={cursor}" if cursor else ""
+        page = served.get(f"/jobs?collection=notes&limit=2{more}").json
+        seen += [job["path"] for job in page["jobs"]]
+        cursor = page["next"]
+    assert sorted(seen) == [f"notes/note-{n}.txt" for n in range(4)]
+    failed = served.get("/jobs?state=failed").json["jobs"]
+    assert {job["path"] for job in failed} >= {"bad.docx"}
+    since = served.job("note-0")["created_at"] + 3600
+    assert served.get(f"/jobs?since={since}").json["jobs"] == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    ["limit=0", "limit=x", "state=lost", "cursor=1", "what=1", "limit=1&limit=2"],
+)
+def test_wrong_parameters_are_named_in_a_sentence(served, wrong):
+    refused = served.get(f"/jobs?{wrong}")
+    assert refused.status == 422
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert refused.json["errors"]
+    assert wrong.partition("=")[0] in str(refused.json["errors"])
+
+
+def test_what_did_not_change_is_not_sent_again(served):
+    first = served.get("/jobs")
+    again = served.get("/jobs", **{"if-none-match": first.headers["etag"]})
+    assert (again.status, again.body) == (304, b"")
+    assert served.get("/jobs", **{"if-none-match": '"other"'}).status == 200
+
+
+def test_search_and_collections_agree_with_the_commands(served):
+    hits = served.get("/search?q=whales").json["hits"]
+    told = json.loads(served.zone.command("search", "whales", "--json").stdout)["hits"]
+    assert hits == told
+    names = {
+        one["collection"] for one in served.get("/collections").json["collections"]
+    }
+    assert names == {"default", "notes", "sea"}
+
+
+def test_a_failure_is_retried_and_another_is_set_aside_not_deleted(served):
+    failures = served.get("/failures").json
+    assert failures["count"] >= 1
+    assert all(group["reason"] and group["what_to_do"] for group in failures["groups"])
+    job, old = served.job("bad.docx"), served.job("old.docx")
+    put = served.post(f"/jobs/{job['id']}/retry").json
+    assert put["path"] == "bad.docx"
+    wait_for(lambda: len(served.zone.receipts()) >= 8, "it is tried again")
+    assert served.post(f"/jobs/{job['id']}/retry").status == 409
+    aside = served.post(f"/jobs/{old['id']}/set-aside").json
+    kept = served.zone.root / aside["place"]
+    assert kept.read_bytes() == ASIDE
+    assert (kept.parent / "old.docx.error.json").exists()
+    assert served.post(f"/jobs/{old['id']}/set-aside").status == 409
+    assert served.get(f"/jobs/{old['id']}").json["job"]["removed_by"] == (
+        "anna, set aside"
+    )
+    open_ones = served.get("/failures").json["groups"]
+    assert old["id"] not in json.dumps(open_ones)
+    assert served.zone.command("verify").returncode == 0
+
+
+def test_a_pause_is_told_by_name_and_ends_with_a_resume(served):
+    served.post("/pause", {"steps": ["store"], "seconds": 3600, "reason": "tea"})
+
+    def paused() -> list[dict[str, Any]]:
+        told: list[dict[str, Any]] = served.get("/overview").json["zones"][0]["paused"]
+        return told
+
+    wait_for(paused, "the pause is told")
+    (pause,) = paused()
+    assert (pause["by"], pause["step"], pause["reason"]) == ("anna", "store", "tea")
+    assert not served.get("/overview").json["well"]
+    (changed,) = served.post("/resume", {}).json["changed"]
+    assert changed["step"] == "store"
+    wait_for(lambda: not paused(), "it goes on")
+
+
+def test_settings_tell_their_origin_and_no_secret(served):
+    answer = served.get("/settings")
+    assert OPERATOR not in answer.text
+    assert READER not in answer.text
+    told = {one["key"]: one for one in answer.json["settings"]}
+    assert told["web.tokens.0.name"]["value"] == "anna"
+    assert set(told["web.tokens.0.token"]["value"]) == {"*"}
+    assert "environment variable" in told["retry.first_pause_seconds"]["origin"]
+    assert served.get("/settings", READER).status == 403
+    assert served.post("/reload").json["ok"]
+
+
+def test_a_browser_logs_in_changes_with_its_mark_and_logs_out(served):
+    form = get(f"{served.url}/login")
+    (mark,) = re.findall(r'name="csrf" value="(\w+)"', form.text)
+    kept = form.cookies[0].partition(";")[0]
+    fields = {"csrf": mark, "token": OPERATOR, "next": "/api/v1/me"}
+    answer = submit(f"{served.url}/login", fields, cookie=kept)
+    assert (answer.status, answer.headers["location"]) == (303, "/api/v1/me")
+    cookie = answer.cookies[0].partition(";")[0]
+    me = get(f"{served.url}/api/v1/me", cookie=cookie).json
+    assert (me["name"], me["role"], me["by"]) == ("anna", "operate", "session")
+    resume = f"{served.url}/api/v1/resume"
+    assert post(resume, cookie=cookie).status == 403
+    assert post(resume, cookie=cookie, x_csrf_token=me["csrf"]).status == 200
+    fields = {"csrf": me["csrf"]}
+    assert submit(f"{served.url}/logout", fields, cookie=cookie).status == 303
+    assert get(f"{served.url}/api/v1/me", cookie=cookie).status == 401
+
+
+def test_events_tell_the_overview_when_it_changes_and_go_on_where_they_were(
+    served, followers
+):
+    first = followers(served)
+    kind, ident, told = next(first)
+    assert kind == "overview"
+    assert {zone["zone"] for zone in told["zones"]} == {"default"}
+    before = told["zones"][0]["outcomes"]["indexed"]
+    served.zone.drop("later.txt", b"one more about ships")
+    wait_for(
+        lambda: next(first)[2]["zones"][0]["outcomes"]["indexed"] == before + 1,
+        "the file is told",
+    )
+    # Who knows an older one gets the newest at once.
+    assert next(followers(served, ident))[1] != ident
+
+
+def _events(served: Served, known: str = "") -> Iterator[tuple[str, str, Any]]:
+    connection = connect(served.url)
+    headers = {"authorization": f"Bearer {READER}", "last-event-id": known}
+    connection.request("GET", "/api/v1/events", headers=headers)
+    with contextlib.closing(connection), connection.getresponse() as answer:
+        yield from _read(answer)
+
+
+def _read(answer: http.client.HTTPResponse) -> Iterator[tuple[str, str, Any]]:
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    fields: dict[str, str] = {}
+    while line := answer.readline():
+        name, _, value = line.decode().rstrip("\n").partition(": ")
+        if line == b"\n" and "data" in fields:
+            yield fields["event"], fields["id"], json.loads(fields["data"])
+            fields = {}
+        elif name:
+            fields[name] = value
+
+
+def test_fifty_pages_that_follow_stay_within_the_memory(served, followers):
+    pages = [followers(served) for _ in range(50)]
+    for one in pages:
+        next(one)
+    served.zone.drop("followed.txt", b"a word on planes")
+    for one in pages:
+        assert next(one)[0] == "overview"
+    pid = served.zone.started[-1].pid
+    text = Path(f"/proc/{pid}/status").read_text()
+    resident = int(re.search(r"VmRSS:\s+(\d+)", text)[1]) * 1024
+    assert resident < 150_000_000, f"{resident / 1e6:.0f} MB"
+
+
+def test_an_hour_of_nonsense_finds_nothing(served, tmp_path):
+    """Schemathesis makes requests from the description, right and wrong ones."""
+    described = tmp_path / "openapi.json"
+    described.write_bytes(served.get("/openapi.json").body)
+    done = subprocess.run(
+        [
+            *(str(Path(sys.executable).with_name("schemathesis")), "run"),
+            *(str(described), "--url", served.url, "--seed", "1", "--no-color"),
+            *("--header", f"Authorization: Bearer {OPERATOR}"),
+            # Wrong tokens make the address wait; who gets in is tried above. Events
+            # never end, and pauses would hold up the other tests.
+            *("--exclude-checks", "ignored_auth"),
+            *("--exclude-path-regex", "/(events|doctor|pause)$"),
+            *("--phases", "fuzzing", "--max-examples", "4", "--no-shrink"),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=2 * DEADLINE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
+
+
+def test_with_many_jobs_every_list_is_quick(tmp_path: Path):
+    """The journal alone: 100,000 jobs, the dearest filters."""
+    from dropzone.journal import Wanted
+
+    journal = Journal(tmp_path / "journal.sqlite")
+    ids = JobIds()
+    jobs = [_ended(ids.next(), number) for number in range(20_000)]
+    journal.add(jobs)
+    try:
+        for wanted in (
+            Wanted(),
+            Wanted(text="nothing like it"),
+            Wanted(text="report-19"),
+            Wanted(status="waiting"),
+            Wanted(open=True),
+            Wanted(sha256="0" * 64),
+        ):
+            begun = time.monotonic()
+            journal.listed(wanted, 50)
+            assert time.monotonic() - begun < 0.3
+        page = journal.listed(Wanted(text="report-1"), 10)
+        after = journal.listed(Wanted(before=page[-1].id, text="report-1"), 10)
+        assert not {job.id for job in page} & {job.id for job in after}
+    finally:
+        journal.close()
+
+
+def _ended(job_id: str, number: int) -> Job:
+    failed = number % 500 == 0
+    return Job(
+        id=job_id,
+        zone="default",
+        collection="papers",
+        path=f"papers/Report-{number}.pdf".encode(),
+        status=Status.FAILED if failed else Status.DONE,
+        size=1000,
+        mtime_ns=0,
+        outcome=Outcome.FAILED if failed else Outcome.INDEXED,
+        sha256=f"{number:064x}",
+        created_at=time.time(),
+        ended_at=time.time(),
+        end_reason="It is damaged." if failed else "indexed",
+        data={"seconds": {"store": 0.1}},
+    )

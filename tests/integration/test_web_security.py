@@ -1,0 +1,466 @@
+"""Tries each threat of docs/security.md for real; its numbers are in the names."""
+
+import contextlib
+import os
+import re
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+from pydantic import ValidationError
+
+from daemons import ZoneOfTest, wait_for, zone_on
+from dropzone.embedded import ServiceAddresses
+from dropzone.settings import Settings
+from dropzone.web import (
+    accounts,
+    app,
+    attempts,
+    patience,
+    proxies,
+    server,
+    sessions,
+    tls,
+)
+from dropzone.web.server import WebServer
+from dropzone.web_settings import Web
+from webclient import Answer, ask, get, post, submit
+
+TOKEN = "an-operator-4f1c01b3a08f2dd9"
+OTHER = "a-reader-4f1c01b3a08f2dd9a7ce"
+SCRAPER = "a-scraper-4f1c01b3a08f2dd9a7ce"
+TOKENS = f"anna operate {TOKEN}\nrita read {OTHER}"
+SOURCES = app.Sources(stale=dict, not_ready=list, metrics=lambda _: (b"m 1\n", ""))
+
+
+@contextlib.contextmanager
+def serving(settings: Web, known: accounts.Accounts | None = None) -> Iterator[str]:
+    stop = threading.Event()
+    web = WebServer(settings, lambda: app.make(settings, SOURCES, known), stop)
+    web.start()
+    try:
+        yield wait_for(lambda: web.report()["url"], "the page is served")
+    finally:
+        stop.set()
+        assert web.join(10)
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    with serving(Web(port=0, tokens=TOKENS, token=SCRAPER)) as url:
+        yield url
+
+
+def cookies_of(answer: Answer) -> str:
+    return "; ".join(cookie.partition(";")[0] for cookie in answer.cookies)
+
+
+def log_in(url: str, token: str = TOKEN, after: str = "/", **headers: str) -> Answer:
+    form = get(f"{url}/login", **headers)
+    mark = re.search(r'name="csrf" value="(\w+)"', form.text)
+    assert mark
+    fields = {"csrf": mark[1], "token": token, "next": after}
+    return submit(f"{url}/login", fields, cookie=cookies_of(form), **headers)
+
+
+@pytest.fixture(scope="module")
+def local(
+    tmp_path_factory: pytest.TempPathFactory, services: ServiceAddresses
+) -> Iterator[tuple[ZoneOfTest, str]]:
+    """A daemon that asks for no token, and its address."""
+    zone = zone_on(tmp_path_factory.mktemp("local"), services)
+    process = zone.start()
+    zone.drop("a.txt", b"a word")
+    zone.wait_for_ends(1)
+    yield zone, wait_for(lambda: zone.report()["web"]["url"], "it is served")
+    zone.stop(process)
+    zone.close()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"host": "0.0.0.0"}, {"trusted_proxies": "127.0.0.1"}],  # noqa: S104
+)
+def test_1_strangers_are_not_served_without_a_token(given):
+    with pytest.raises(ValidationError, match="takes a token"):
+        Settings.model_validate({"web": given})
+    assert Settings.model_validate({"web": {**given, "tokens": TOKENS}}).web.asks
+
+
+def test_2_a_name_that_was_rebound_to_this_machine_gets_nothing(local):
+    _, url = local
+    refused = get(f"{url}/api/v1/jobs", host="evil.example")
+    assert (refused.status, "a.txt" in refused.text) == (421, False)
+    assert post(f"{url}/api/v1/pause", host="evil.example").status == 421
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_3_other_users_of_this_machine_see_metrics_and_no_file(local):
+    _, url = local
+    asked = (
+        "import sys, urllib.request, urllib.error\n"
+        "def ask(url):\n"
+        "    try: return urllib.request.urlopen(url, timeout=30).status\n"
+        "    except urllib.error.HTTPError as error: return error.code\n"
+        "print(*[ask(url) for url in sys.argv[1:]])"
+    )
+    paths = ("/metrics", "/healthz", "/api/v1/jobs", "/api/v1/events")
+    done = subprocess.run(
+        ["/usr/bin/python3", "-c", asked, *(url + path for path in paths)],
+        user=65534, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    if not done.stdout:
+        pytest.skip(f"another user cannot ask here: {done.stderr[-200:]}")
+    assert done.stdout.split() == ["200", "200", "403", "403"]
+    assert get(f"{url}/api/v1/jobs").status == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://evil.example", "content_type": "application/json"},
+        {"origin": "null", "content_type": "application/json"},
+        {"sec_fetch_site": "cross-site", "content_type": "application/json"},
+        {"sec_fetch_site": "same-site", "content_type": "application/json"},
+        {"content_type": "text/plain"},
+        {"content_type": "application/x-www-form-urlencoded"},
+    ],
+)
+def test_4_a_foreign_page_changes_nothing_without_tokens(local, headers):
+    zone, url = local
+    assert post(f"{url}/api/v1/pause", {"steps": ["store"]}, **headers).status == 403
+    assert zone.report()["paused"] == []
+
+
+def test_4_a_foreign_page_cannot_use_the_session_of_a_browser(url):
+    cookie = cookies_of(log_in(url))
+    assert get(url, cookie=cookie).status == 200
+    for headers in ({}, {"x_csrf_token": "guessed"}, {"origin": "http://evil.example"}):
+        assert post(f"{url}/logout", cookie=cookie, **headers).status == 403
+        assert submit(f"{url}/logout", {"csrf": "x"}, cookie=cookie).status == 403
+    assert get(url, cookie=cookie).status == 200
+    # Nor can it log the browser in under a name of its own.
+    assert submit(f"{url}/login", {"token": TOKEN, "csrf": "x"}).status == 403
+
+
+def test_5_guessing_makes_the_address_wait_and_takes_bounded_memory(url):
+    answers = [
+        get(f"{url}/metrics", authorization=f"Bearer guess-{number}").status
+        for number in range(12)
+    ]
+    assert answers == [401] * 10 + [429] * 2
+    refused = get(f"{url}/metrics", authorization=f"Bearer {TOKEN}")
+    assert refused.status == 429
+    assert 1 <= int(refused.headers["retry-after"]) <= 61
+    assert get(f"{url}/healthz").status == 200
+    assert "Too many" in log_in(url).text
+    now = [0.0]
+    counted = attempts.Attempts(lambda: now[0])
+    for number in range(10_000):
+        counted.failed(f"10.0.{number // 256}.{number % 256}")
+    assert len(counted) <= 4096
+    for _ in range(10):
+        counted.failed("2001:db8::1")
+    assert counted.wait_seconds("2001:db8::2") > 0
+    now[0] = 61.0
+    assert counted.wait_seconds("2001:db8::2") == 0
+
+
+def test_6_a_session_ends_by_logout_by_time_and_with_its_token():
+    settings = Web(port=0, tokens=TOKENS)
+    known = accounts.Accounts(settings)
+    with serving(settings, known) as url:
+        answer = log_in(url)
+        (cookie,) = [c for c in answer.cookies if "_form=" not in c]
+        assert {"HttpOnly", "SameSite=strict"} <= {p.strip() for p in cookie.split(";")}
+        named = cookies_of(answer)
+        again = cookies_of(log_in(url))
+        # Each login has a name of its own, whatever the browser brought.
+        assert again != named
+        known.update(Settings(web=Web(tokens=f"rita read {OTHER}")))
+        assert get(url, cookie=named).status == 401
+    now = [0.0]
+    kept = sessions.Sessions(known, lambda: now[0])
+    account = known.of_token(OTHER)
+    assert account
+    name = kept.begin(account)
+    for hours in (0, 11, 22):
+        now[0] = hours * 3600.0
+        assert kept.caller(name)
+    now[0] += sessions.IDLE_SECONDS
+    assert kept.caller(name) is None
+    name = kept.begin(account)
+    for _ in range(200):
+        now[0] += 3600.0
+        kept.caller(name)
+    assert kept.caller(name) is None
+    for _ in range(1500):
+        kept.begin(account)
+    assert len(kept) <= 1000
+
+
+def test_6_what_was_ended_is_unknown_to_the_server():
+    settings = Web(port=0, tokens=TOKENS)
+    known = accounts.Accounts(settings)
+    kept = sessions.Sessions(known)
+    account = known.of_token(TOKEN)
+    assert account
+    name = kept.begin(account)
+    caller = kept.caller(name)
+    assert caller
+    assert caller.csrf
+    kept.end(name)
+    assert kept.caller(name) is None
+    assert not kept.goes_on(name)
+
+
+@pytest.mark.parametrize(
+    "after", ["//evil.example", "https://evil.example", "/\\evil.example", "/a\r\nb: c"]
+)
+def test_7_the_login_leads_to_no_other_site(url, after):
+    answer = log_in(url, after=after)
+    assert (answer.status, answer.headers["location"]) == (303, "/")
+
+
+def test_7_what_a_request_holds_is_escaped_in_the_page(url):
+    page = get(f"{url}/login?next=%22%3E%3Cscript%3Ealert(1)%3C/script%3E")
+    assert "<script" not in page.text
+    assert "&lt;script&gt;" in page.text
+
+
+def test_8_no_page_runs_foreign_script_or_is_framed(url):
+    headers = get(f"{url}/login").headers
+    policy = headers["content-security-policy"]
+    assert "unsafe" not in policy
+    for part in ("default-src 'none'", "frame-ancestors 'none'", "form-action 'self'"):
+        assert part in policy
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["cross-origin-opener-policy"] == "same-origin"
+    assert headers["cross-origin-resource-policy"] == "same-origin"
+    assert "camera=()" in headers["permissions-policy"]
+    # No other site may read an answer.
+    assert "access-control-allow-origin" not in headers
+
+
+def test_9_a_file_that_was_swapped_for_a_link_is_not_followed(local):
+    zone, url = local
+    zone.drop("swapped.txt", b"soon to be swapped")
+    zone.wait_for_ends(2)
+    (job,) = get(f"{url}/api/v1/jobs?text=swapped").json["jobs"]
+    placed = zone.root / "processed" / "swapped.txt"
+    placed.unlink()
+    placed.symlink_to("/etc/passwd")
+    refused = get(f"{url}/api/v1/jobs/{job['id']}/file")
+    assert refused.status == 409
+    assert "root:" not in refused.text
+    for path in ("..%2f..%2fetc%2fpasswd", "..", "%00"):
+        assert get(f"{url}/api/v1/jobs/{path}/file").status == 404
+
+
+def test_10_each_token_does_what_its_role_says_and_the_scraper_only_scrapes(url):
+    # That each operation takes its role is tried in test_web_api.
+    assert get(f"{url}/metrics", authorization=f"Bearer {SCRAPER}").status == 200
+    assert "scrapers" in log_in(url, SCRAPER).text
+    known = accounts.Accounts(Web(tokens=TOKENS, token=SCRAPER))
+    scraper, reader = known.of_token(SCRAPER), known.of_token(OTHER)
+    assert scraper
+    assert reader
+    assert scraper.role is None
+    caller = accounts.Caller(reader.name, reader.role, "bearer")
+    assert [caller.may(role) for role in accounts.Role] == [True, False, False]
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Path:
+    _certify(tmp_path, "one")
+    return tmp_path
+
+
+def _certify(folder: Path, name: str) -> None:
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt"),
+            *(
+                "ec_paramgen_curve:P-256",
+                "-nodes",
+                "-days",
+                "1",
+                "-subj",
+                f"/CN={name}",
+            ),
+            *("-keyout", str(folder / "new.key"), "-out", str(folder / "new.pem")),
+        ],
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    (folder / "new.key").replace(folder / "tls.key")
+    (folder / "new.pem").replace(folder / "tls.pem")
+
+
+def _name_shown(url: str) -> bytes:
+    host, port = url.removeprefix("https://").split(":")
+    return ssl.get_server_certificate((host, int(port)), timeout=30).encode()
+
+
+def test_11_over_tls_nobody_listens_and_a_renewed_certificate_is_taken(
+    certificates, monkeypatch
+):
+    monkeypatch.setattr(tls, "_LOOK_SECONDS", 0.1)
+    settings = Web(
+        port=0,
+        tokens=TOKENS,
+        tls_certificate=certificates / "tls.pem",
+        tls_key=certificates / "tls.key",
+    )
+    with serving(settings) as url, structlog.testing.capture_logs() as logged:
+        assert url.startswith("https://")
+        assert all("Secure" in cookie for cookie in log_in(url).cookies[:1])
+        old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
+        with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+            old.maximum_version = ssl.TLSVersion.TLSv1_1
+        host, port = url.removeprefix("https://").split(":")
+        with (
+            socket.create_connection((host, int(port)), timeout=30) as plain,
+            pytest.raises(OSError),  # noqa: PT011 how a refusal shows differs
+        ):
+            old.wrap_socket(plain)
+        before = _name_shown(url)
+        # Half of a pair, as while it is being renewed, changes nothing.
+        (certificates / "tls.pem").write_text("not yet")
+        wait_for(
+            lambda: any(one["event"] == "certificate not renewed" for one in logged),
+            "it is told",
+        )
+        assert _name_shown(url) == before
+        _certify(certificates, "two")
+        wait_for(lambda: _name_shown(url) != before, "the renewed one is shown")
+        assert get(f"{url}/healthz").status == 200
+
+
+def test_12_only_a_known_proxy_says_who_asks():
+    network = ("10.0.0.0/8",)
+    headers = app.Request(
+        {
+            "type": "http",
+            "headers": [
+                (b"host", b"inner"),
+                (b"x-forwarded-for", b"1.1.1.1, 203.0.113.9, 10.0.0.7"),
+                (b"x-forwarded-proto", b"https"),
+                (b"x-forwarded-host", b"drop.example"),
+            ],
+        }
+    ).headers
+    known = proxies.Proxies(network)
+    # What came before our proxies may be a lie.
+    assert known.origin("10.0.0.1", "http", headers) == proxies.Origin(
+        "203.0.113.9", "https", "drop.example"
+    )
+    stranger = known.origin("192.0.2.1", "http", headers)
+    assert stranger == proxies.Origin("192.0.2.1", "http", "inner")
+
+
+def test_12_a_proxy_before_a_daemon_that_asks_for_no_token_gets_nothing(local):
+    _, url = local
+    refused = get(f"{url}/api/v1/jobs", **{"x-forwarded-for": "203.0.113.9"})
+    assert refused.status == 403
+    assert "web.tokens" in refused.json["what_to_do"]
+
+
+def test_12_behind_a_proxy_with_a_prefix_links_and_cookies_stay_below_it():
+    settings = Web(
+        port=0, tokens=TOKENS, path_prefix="/drop/", trusted_proxies="127.0.0.1"
+    )
+    with serving(settings) as url:
+        asked = {"accept": "text/html", "x-forwarded-proto": "https"}
+        answer = get(f"{url}/drop/", **asked)
+        assert answer.headers["location"] == "/drop/login?next=/"
+        # A proxy may take the prefix off, too.
+        assert get(f"{url}/login", **asked).status == 200
+        answer = log_in(f"{url}/drop", **asked)
+        assert answer.headers["location"] == "/drop/"
+        assert all("Path=/drop" in cookie for cookie in answer.cookies)
+        assert "Secure" in answer.cookies[0]
+        for _ in range(11):
+            get(url, authorization="Bearer x", **{"x-forwarded-for": "203.0.113.9"})
+        # Who guesses behind the proxy keeps nobody else out.
+        other = {"x-forwarded-for": "203.0.113.10"}
+        assert get(url, authorization=f"Bearer {TOKEN}", **other).status == 200
+
+
+def test_13_what_is_too_much_is_refused(url):
+    bearer = {"authorization": f"Bearer {TOKEN}"}
+    assert ask("POST", f"{url}/login", b"x" * 70_000, bearer).status == 413
+    many = {f"x-{number}": "1" for number in range(70)}
+    assert get(url, **many).status == 431
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nhost: a\r\nx: " + b"y" * 70_000)
+        assert b" 400 " in connection.recv(1000)
+
+
+def test_13_who_is_too_slow_or_too_many_is_cut_off(monkeypatch):
+    monkeypatch.setattr(server, "_IDLE_SECONDS", 1)
+    monkeypatch.setattr(patience, "_MOST_OF_ONE_ADDRESS", 5)
+    with serving(Web(port=0, tokens=TOKENS)) as url:
+        host, port = url.removeprefix("http://").split(":")
+        where = (host, int(port))
+        for begun in (b"", b"GET / HTTP/1.1\r\nho", b"GET /healthz HTTP/1.1\r\n"):
+            with socket.create_connection(where, timeout=30) as slow:
+                slow.sendall(begun)
+                with contextlib.suppress(ConnectionError):
+                    assert slow.recv(100) == b""
+        monkeypatch.setattr(server, "_IDLE_SECONDS", 30)
+        with contextlib.ExitStack() as stack:
+            opened = [
+                stack.enter_context(socket.create_connection(where, timeout=30))
+                for _ in range(5)
+            ]
+            for one in opened:
+                one.sendall(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n")
+                assert b" 200 " in one.recv(1000)
+            sixth = stack.enter_context(socket.create_connection(where, timeout=30))
+            with contextlib.suppress(ConnectionError):
+                assert sixth.recv(100) == b""
+        wait_for(lambda: _answers(url), "there is room again")
+
+
+def _answers(url: str) -> bool:
+    with contextlib.suppress(OSError):
+        return get(f"{url}/healthz").status == 200
+    return False
+
+
+def test_14_words_that_look_like_statements_are_words(local):
+    _, url = local
+    for word in ("'; DROP TABLE jobs; --", "%", "_", "\\", '"', "\x00", "\u202e"):
+        quoted = "".join(f"%{byte:02x}" for byte in word.encode())
+        assert get(f"{url}/api/v1/jobs?text={quoted}").status == 200
+        assert get(f"{url}/api/v1/lookup?q={quoted}").status == 200
+        assert get(f"{url}/api/v1/search?q={quoted}").status in {200, 422}
+    assert get(f"{url}/api/v1/jobs").json["jobs"]
+
+
+def test_15_no_answer_and_no_log_tells_a_token(url):
+    with structlog.testing.capture_logs() as logged:
+        for path in ("/", "/login", "/metrics", "/nothing"):
+            answer = get(url + path, authorization=f"Bearer {TOKEN}x")
+            assert TOKEN not in answer.text + str(answer.headers)
+        log_in(url, f"{TOKEN}y")
+    assert TOKEN not in str(logged)
+
+
+def test_the_page_names_every_threat_and_every_threat_is_tried():
+    text = Path(__file__).read_text()
+    docs = Path(__file__).parents[2] / "docs" / "security.md"
+    listed = set(re.findall(r"^\| (\d+) \|", docs.read_text(), re.MULTILINE))
+    tried = set(re.findall(r"^def test_(\d+)_", text, re.MULTILINE))
+    assert listed == tried
