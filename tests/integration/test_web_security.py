@@ -21,6 +21,7 @@ from dropzone.web import (
     accounts,
     app,
     attempts,
+    neighbours,
     patience,
     proxies,
     server,
@@ -118,6 +119,24 @@ def test_3_other_users_of_this_machine_see_metrics_and_no_file(local):
         pytest.skip(f"another user cannot ask here: {done.stderr[-200:]}")
     assert done.stdout.split() == ["200", "200", "403", "403"]
     assert get(f"{url}/api/v1/jobs").status == 200
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_3_the_kernel_tells_whose_connection_it_is(address):
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with (
+        socket.create_server((address, 0), family=family) as listener,
+        socket.create_connection(listener.getsockname()[:2], timeout=30) as client,
+    ):
+        served, _ = listener.accept()
+        with served:
+            ends = served.getpeername()[:2], served.getsockname()[:2]
+            assert neighbours.user_of(*ends) == os.geteuid()
+            assert neighbours.is_our_own(*ends)
+            client.close()
+    # Who cannot be found is nobody of ours.
+    assert not neighbours.is_our_own(("127.0.0.1", 1), ("127.0.0.1", 2))
+    assert not neighbours.is_our_own(None, ("127.0.0.1", 2))
 
 
 @pytest.mark.parametrize(
