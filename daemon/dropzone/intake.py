@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dropzone import disk, log
+from dropzone import disk, log, tries
 from dropzone.extract import doc_type_of
 from dropzone.journal import Finding, Journal, move
 from dropzone.listing import Entry, Unreadable
@@ -101,7 +101,11 @@ class Intake:
         if not self._claimed:
             return 0
         self._folders.sync_claims([claim for _, claim in self._claimed])
-        jobs = [self._again(job) for job, _ in self._claimed]
+        now = time.time()
+        jobs = [
+            tries.with_times(self._again(job), "claim", job.created_at, now)
+            for job, _ in self._claimed
+        ]
         self._journal.save(jobs)
         self._claimed.clear()
         self._measures.step("claim", begun, [job.id for job in jobs])

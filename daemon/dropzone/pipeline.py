@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from dropzone import log
+from dropzone import log, tries
 from dropzone.errors import WRITTEN_TO, SourceChanged, Stopping
 from dropzone.gate import Gate
 from dropzone.heartbeats import Heartbeats
@@ -20,7 +20,7 @@ from dropzone.sessions.objects import PART_SIZE
 from dropzone.stage import Inbox, Stage
 from dropzone.store import Store
 from dropzone.text import display
-from dropzone.verdict import Again, Fail, Limits, describe, judge, tried
+from dropzone.verdict import Again, Fail, Limits, describe, judge, noted, tried
 from dropzone.zones import ZoneFolders
 
 _INDEX_TOGETHER = 64
@@ -292,13 +292,21 @@ class Pipeline:
         self._measures.tried_in_vain(step, begun, job.id, describe(error))
         job = tried(job, step, error)
         verdict = judge(job, error, self._limits)
+        job, retry_at = noted(job, step, error, verdict)
         if isinstance(verdict, Fail):
             self._gates.release.admit()
             self._fail(job, verdict)
         else:
-            self._wait(job, step, error, verdict)
+            self._wait(job, step, error, verdict, retry_at)
 
-    def _wait(self, job: Job, step: str, error: Exception, again: Again) -> None:
+    def _wait(
+        self,
+        job: Job,
+        step: str,
+        error: Exception,
+        again: Again,
+        retry_at: float | None,
+    ) -> None:
         self._measures.retried(step, error)
         self._log.warning(
             "will try again",
@@ -310,7 +318,6 @@ class Pipeline:
             attempt=job.attempts,
             seconds=round(again.seconds, 1),
         )
-        retry_at = time.time() + again.seconds
         changes = {"resume_status": again.resume, "retry_at": retry_at}
         self._save([move(job, Status.WAITING, **changes)])
         # Before it is due, or it would count as active and not be queued again.
@@ -342,5 +349,8 @@ def seen_of(job: Job) -> tuple[int, ...]:
 
 
 def _timed(job: Job, step: str, begun: float) -> Job:
-    seconds = {**job.data.get("seconds", {}), step: round(time.monotonic() - begun, 4)}
-    return dataclasses.replace(job, data={**job.data, "seconds": seconds})
+    took = time.monotonic() - begun
+    seconds = {**job.data.get("seconds", {}), step: round(took, 4)}
+    timed = dataclasses.replace(job, data={**job.data, "seconds": seconds})
+    now = time.time()
+    return tries.with_times(timed, step, now - took, now)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from dropzone import log, places
+from dropzone import log, places, tries
 from dropzone.errors import ServiceUnavailable
 from dropzone.journal import Journal, move
 from dropzone.measures import Measures, ZoneMeasures
@@ -79,6 +79,7 @@ class Release:
         return jobs
 
     def _end(self, endings: Sequence[Ending]) -> list[Job]:
+        began = time.time()
         self._write_receipts(endings, self._batches.current())
         receipts = [self._written[ending.job.id] for ending in endings]
         moves = [
@@ -87,7 +88,7 @@ class Release:
         ]
         placed = self._folders.place(moves)
         jobs = [
-            _ended(ending, receipt, place)
+            _ended(ending, receipt, place, began)
             for ending, receipt, place in zip(endings, receipts, placed, strict=True)
         ]
         ids = [job.id for job in jobs]
@@ -160,6 +161,7 @@ class Release:
 def _receipt(ending: Ending, area: str, place: bytes, batch: str) -> dict[str, Any]:
     job = ending.job
     outcome = Outcome.FAILED if ending.failure else job.outcome
+    vain = tries.of(job)
     return {
         "job": job.id,
         "zone": job.zone,
@@ -184,6 +186,8 @@ def _receipt(ending: Ending, area: str, place: bytes, batch: str) -> dict[str, A
         "batch": batch,
         "started_at": _iso(job.created_at),
         "ended_at": _iso(time.time()),
+        # Only where there are any; readers of the chain take any key.
+        **({"tries": vain} if vain else {}),
     }
 
 
@@ -208,8 +212,9 @@ def _place_in(receipt: dict[str, Any]) -> tuple[str, bytes]:
     return receipt["area"], places.unquoted(receipt["place"])
 
 
-def _ended(ending: Ending, receipt: dict[str, Any], place: bytes) -> Job:
-    job = ending.job
+def _ended(ending: Ending, receipt: dict[str, Any], place: bytes, began: float) -> Job:
+    now = time.time()
+    job = tries.with_times(ending.job, "release", began, now)
     failed = receipt["outcome"] == Outcome.FAILED
     data = {**job.data, "area": receipt["area"], "place": quote(place)}
     if reason := receipt.get("reason_file"):
@@ -221,7 +226,7 @@ def _ended(ending: Ending, receipt: dict[str, Any], place: bytes) -> Job:
         Status.FAILED if failed else Status.DONE,
         outcome=Outcome(receipt["outcome"]),
         end_reason=receipt["reason"] or receipt["outcome"],
-        ended_at=time.time(),
+        ended_at=now,
         batch_id=receipt["batch"],
         retry_at=None,
         data=data,

@@ -35,6 +35,11 @@ from dropzone.zones import Claim, ZoneFolders
 
 _TOGETHER = 64
 _RESTORED_TOGETHER = 1000
+# What a receipt tells of a job's data.
+_DATA = (
+    *("area", "place", "document_id", "chunks", "notes", "reason_file"),
+    "tries",
+)
 _VANISHED = Fail(
     "The file vanished from its work folder before it was released.",
     "Nothing of dropzone deletes there; look for it, and drop it again.",
@@ -275,11 +280,7 @@ def job_of(receipt: dict[str, Any], *, moved: bool) -> Job:
     """Return the job of a receipt: ended, or about to if its file was not ``moved``."""
     outcome = Outcome(receipt["outcome"])
     ended = dt.datetime.fromisoformat(receipt["ended_at"]).timestamp()
-    data = {
-        name: receipt[name]
-        for name in ("area", "place", "document_id", "chunks", "notes", "reason_file")
-        if receipt.get(name) is not None
-    }
+    data = {name: receipt[name] for name in _DATA if receipt.get(name) is not None}
     retry_of = receipt.get("retry_of")
     job = Job(
         id=receipt["job"],

@@ -5,8 +5,6 @@ time. Only one that was alone pays with an attempt: the others may be innocent, 
 daemon that somebody kills at random rarely dies three times over the same file.
 """
 
-import time
-
 from dropzone import log
 from dropzone.errors import ParserDied
 from dropzone.executor.requests import Note
@@ -14,7 +12,7 @@ from dropzone.journal import Journal, move
 from dropzone.models import Job, Status
 from dropzone.rescuer import Rescued
 from dropzone.text import display
-from dropzone.verdict import Fail, Limits, judge, tried
+from dropzone.verdict import Fail, Limits, judge, noted, tried
 
 #: The journal's mark that holds the note.
 MARK = "parsing"
@@ -62,10 +60,10 @@ def _blame(journal: Journal, job: Job, rescued: Rescued, limits: Limits) -> Job:
         attempt=job.attempts,
     )
     verdict = judge(job, error, limits)
+    job, retry_at = noted(job, "index", error, verdict)
     if isinstance(verdict, Fail):
         rescued.doomed.append((job, verdict))
     else:
-        retry_at = time.time() + verdict.seconds
         changes = {"resume_status": verdict.resume, "retry_at": retry_at}
         journal.save([move(job, Status.WAITING, **changes)])
     return job

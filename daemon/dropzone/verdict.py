@@ -2,9 +2,11 @@
 
 import dataclasses
 import random
+import time
 from dataclasses import dataclass
 from typing import Any
 
+from dropzone import tries
 from dropzone.errors import DocumentRejected, DropzoneError, ParserDied, SourceChanged
 from dropzone.models import Job, Status
 from dropzone.text import clean
@@ -64,6 +66,16 @@ def judge(job: Job, error: Exception, limits: Limits) -> Again | Fail:
     doubled = limits.first_pause * 2.0 ** min(job.attempts - 1, 60)
     pause = min(doubled, limits.longest_pause)
     return Again(resume, pause * random.uniform(0.75, 1.25))  # noqa: S311 jitter
+
+
+def noted(
+    job: Job, step: str, error: Exception, verdict: Again | Fail
+) -> tuple[Job, float | None]:
+    """Return the job with this try in its history, and when the next one is due."""
+    if isinstance(verdict, Fail):
+        return tries.with_try(job, step, error, describe(error), until=None), None
+    until = time.time() + verdict.seconds
+    return tries.with_try(job, step, error, describe(error), until=until), until
 
 
 def describe(error: Exception) -> str:

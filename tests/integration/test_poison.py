@@ -78,6 +78,11 @@ def test_poison_in_parsers_costs_nobody_else(
     deaths = [r for r in zone.receipts() if r["error"] == "ParserDied"]
     assert {"hang.txt", "segv.txt", "slow.html"} <= {r["path"] for r in deaths}
     assert {receipt["attempts"] for receipt in deaths} == {3}
+    for receipt in deaths:
+        first, second, last = receipt["tries"]
+        assert first["error"] == second["error"] == last["error"] == "ParserDied"
+        assert first["at"] < first["until"] <= second["at"] < second["until"]
+        assert (last["next"], last["until"]) == ("fails", None)
     assert zone.stop(daemon) < PROMPT
     check_invariants(zone, services, dropped)
 

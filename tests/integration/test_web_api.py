@@ -128,6 +128,13 @@ def test_a_job_tells_its_whole_journey(served):
     job = served.job("hale")
     told = served.get(f"/jobs/{job['id']}").json
     assert set(told["seconds"]) == {"store", "index"}
+    assert [s["step"] for s in told["steps"]] == ["claim", "store", "index", "release"]
+    moments = [at for s in told["steps"] for at in (s["began_at"], s["ended_at"])]
+    assert moments == sorted(moments)
+    assert moments[0] == pytest.approx(told["job"]["created_at"])
+    assert moments[-1] == pytest.approx(told["job"]["ended_at"], abs=0.01)
+    assert told["tries"] == []
+    assert "tries" not in told["receipt"]
     assert told["receipt"]["job"] == job["id"]
     assert told["document"]["chunk_count"] == 1
     (chunk,) = served.get(f"/jobs/{job['id']}/chunks").json["chunks"]
@@ -195,6 +202,13 @@ def test_a_failure_is_retried_and_another_is_set_aside_not_deleted(served):
     assert failures["count"] >= 1
     assert all(group["reason"] and group["what_to_do"] for group in failures["groups"])
     job, old = served.job("bad.docx"), served.job("old.docx")
+    journey = served.get(f"/jobs/{old['id']}").json
+    (vain,) = journey["tries"]
+    assert (vain["step"], vain["next"], vain["until"]) == ("index", "fails", None)
+    assert vain["reason"] == old["end_reason"]
+    assert journey["receipt"]["tries"] == journey["tries"]
+    shown = served.zone.command("show", old["id"]).stdout
+    assert f"index: {vain['reason']} (gave up)" in shown
     put = served.post(f"/jobs/{job['id']}/retry").json
     assert put["path"] == "bad.docx"
     wait_for(lambda: len(served.zone.receipts()) >= 8, "it is tried again")

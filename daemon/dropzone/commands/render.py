@@ -8,6 +8,7 @@ from rich.console import RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
+from dropzone import tries
 from dropzone.commands.diagnosis import Diagnosis
 from dropzone.commands.follow import Ended
 from dropzone.commands.gather import LeftOut
@@ -240,6 +241,7 @@ def show(found: Sequence[Found], lying: Sequence[Lying]) -> Iterator[RenderableT
                 # Not folded, so that keys and hashes can be copied.
                 line = f"{name:<20} {shown(value)}"
                 yield Text(line, no_wrap=True, overflow="ignore")
+        yield from _tries(one.job)
         yield Text()
 
 
@@ -265,6 +267,13 @@ def _facts(found: Found) -> Iterator[tuple[str, object]]:
     yield "batch", job.batch_id
     yield "MLflow run", found.run_id
     yield "receipt", "found" if found.receipt else "none yet"
+
+
+def _tries(job: Job) -> Iterator[RenderableType]:
+    for one in tries.of(job):
+        after = f"next try {clock(one['until'])}" if one["until"] else "gave up"
+        told = f"{clock(one['at'])}, {one['step']}: {one['reason']} ({after})"
+        yield Text(f"{'tried':<20} {shown(told)}", no_wrap=True, overflow="ignore")
 
 
 def _left(job: Job) -> str:

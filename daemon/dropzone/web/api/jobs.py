@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from pydantic import Field
 
-from dropzone import lookup, plain, queries
+from dropzone import lookup, plain, queries, tries
 from dropzone.errors import DropzoneError
 from dropzone.journal import Wanted
 from dropzone.lookup import Zones
@@ -125,6 +125,8 @@ def one(backend: Backend, ask: Ask) -> Mapping[str, Any]:
     return {
         "job": briefly([job])[0],
         "seconds": job.data.get("seconds", {}),
+        "steps": _steps(job),
+        "tries": tries.of(job),
         "mtime": job.mtime_ns / 1e9,
         "started_at": job.started_at,
         "last_activity": job.last_activity,
@@ -140,6 +142,12 @@ def one(backend: Backend, ask: Ask) -> Mapping[str, Any]:
         "document": document,
         "document_unknown": unknown,
     }
+
+
+def _steps(job: Job) -> list[dict[str, Any]]:
+    # By their beginnings: a file that was changed goes through some steps again.
+    spans = sorted(tries.times(job).items(), key=lambda item: item[1])
+    return [{"step": s, "began_at": b, "ended_at": e} for s, (b, e) in spans]
 
 
 def chunks(backend: Backend, ask: Ask) -> Mapping[str, Any]:

@@ -161,15 +161,37 @@ class Document(BaseModel):
     created_at: float
 
 
+class Try(BaseModel):
+    """A try that failed. ``next`` is waits (``until`` then) or fails."""
+
+    at: float
+    step: str
+    error: str
+    reason: str
+    next: str
+    until: float | None
+
+
+class StepTimes(BaseModel):
+    """When a step that went well began and ended, the last time it ran."""
+
+    step: str
+    began_at: float
+    ended_at: float
+
+
 class Journey(BaseModel):
     """All that is known of one job.
 
-    ``seconds`` are of each step that went well; ``document_unknown`` says why the
-    document cannot be told, if so.
+    ``seconds`` are of each step that went well, ``steps`` when that was, in the order
+    of the file's way. ``tries`` are those that failed, the oldest first, twenty at
+    most. ``document_unknown`` says why the document cannot be told, if so.
     """
 
     job: Job
     seconds: dict[str, float]
+    steps: list[StepTimes]
+    tries: list[Try]
     mtime: float
     started_at: float | None
     last_activity: float
