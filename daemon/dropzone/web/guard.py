@@ -35,7 +35,8 @@ _PAGE_POLICY = (
 )
 _HEADERS = {
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    # With "no-referrer" browsers do not tell us either which page sends a form.
+    "referrer-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=(), payment=(), "
     "usb=(), browsing-topics=()",
     "cross-origin-opener-policy": "same-origin",
