@@ -28,7 +28,8 @@ run: $(VENV)/.installed
 
 # What a few tests use of the system; without it those are skipped and say so. Of no
 # package the server is started: that is what the run level is for.
-DEBIAN := faketime mmdebstrap systemd-container buildah podman runc catatonit prometheus
+DEBIAN := faketime mmdebstrap systemd-container buildah podman runc catatonit prometheus \
+	chromium
 
 test: $(VENV)/.installed-dev
 	@dpkg --status $(DEBIAN) >/dev/null 2>&1 || { test "$$(id -u)" = 0 \

@@ -48,10 +48,8 @@ class _Together(LoadScopeScheduling):
         if file.startswith("tests/acceptance/"):
             # One Debian tree and one image for all, and one after another.
             return "system"
-        alone = file in {
-            "tests/integration/test_backup.py",
-            "tests/integration/test_care.py",
-        }
+        # One browser and one daemon for a file.
+        alone = file in _COPY_ONE_ZONE or file.startswith("tests/browser/")
         return file if alone else nodeid
 
 
