@@ -83,7 +83,7 @@ def test_a_foreign_name_gets_nothing_without_a_token(host):
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:99", "[::1]:8484", "[::1]"])
 def test_the_names_of_this_machine_are_served(host):
     with served(Web(port=0)) as url:
-        assert get(url, host=host).status == 200
+        assert get(f"{url}/metrics", host=host).status == 200
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_the_names_of_this_machine_are_served(host):
 )
 def test_a_token_that_is_asked_for_must_be_right(given):
     with served(Web(port=0, token=TOKEN), why=WHY) as url:
-        refused = get(url, authorization=given)
+        refused = get(f"{url}/metrics", authorization=given)
         assert refused.status == 401
         assert refused.headers["www-authenticate"].startswith("Bearer")
         assert TOKEN not in refused.text
@@ -106,14 +106,14 @@ def test_a_token_that_is_asked_for_must_be_right(given):
 def test_the_token_opens_everything_whatever_the_name():
     with served(Web(host="0.0.0.0", port=0, token=TOKEN), why=WHY) as url:  # noqa: S104
         asked = {"authorization": f"bearer {TOKEN}", "host": "drop.example"}
-        assert get(url, **asked).status == 200
+        assert get(f"{url}/metrics", **asked).status == 200
         assert get(f"{url}/readyz", **asked).json["reasons"] == WHY
 
 
 def test_it_is_served_on_ipv6_too():
     with served(Web(host="::1", port=0)) as url:
         assert url.startswith("http://[::1]:")
-        assert get(url).status == 200
+        assert get(f"{url}/metrics").status == 200
 
 
 def test_a_taken_port_is_told_once_and_taken_when_free(monkeypatch):
@@ -260,7 +260,7 @@ def test_a_fault_of_the_server_is_told_and_it_is_served_again(monkeypatch):
         web = WebServer(settings, make, stop)
         web.start()
         wait_for(lambda: len(made) == 2, "it is served again")
-        assert get(made[1]).status == 200
+        assert get(f"{made[1]}/healthz").status == 200
         stop.set()
         assert web.join(30)
     assert "the page failed; it is served again" in [line["event"] for line in logged]

@@ -158,11 +158,11 @@ def test_4_a_foreign_page_changes_nothing_without_tokens(local, headers):
 
 def test_4_a_foreign_page_cannot_use_the_session_of_a_browser(url):
     cookie = cookies_of(log_in(url))
-    assert get(url, cookie=cookie).status == 200
+    assert get(f"{url}/metrics", cookie=cookie).status == 200
     for headers in ({}, {"x_csrf_token": "guessed"}, {"origin": "http://evil.example"}):
         assert post(f"{url}/logout", cookie=cookie, **headers).status == 403
         assert submit(f"{url}/logout", {"csrf": "x"}, cookie=cookie).status == 403
-    assert get(url, cookie=cookie).status == 200
+    assert get(f"{url}/metrics", cookie=cookie).status == 200
     # Nor can it log the browser in under a name of its own.
     assert submit(f"{url}/login", {"token": TOKEN, "csrf": "x"}).status == 403
 
@@ -409,10 +409,17 @@ def test_12_behind_a_proxy_with_a_prefix_links_and_cookies_stay_below_it():
         assert all("Path=/drop" in cookie for cookie in answer.cookies)
         assert "Secure" in answer.cookies[0]
         for _ in range(11):
-            get(url, authorization="Bearer x", **{"x-forwarded-for": "203.0.113.9"})
+            get(
+                f"{url}/metrics",
+                authorization="Bearer x",
+                **{"x-forwarded-for": "203.0.113.9"},
+            )
         # Who guesses behind the proxy keeps nobody else out.
         other = {"x-forwarded-for": "203.0.113.10"}
-        assert get(url, authorization=f"Bearer {TOKEN}", **other).status == 200
+        assert (
+            get(f"{url}/metrics", authorization=f"Bearer {TOKEN}", **other).status
+            == 200
+        )
 
 
 def test_13_what_is_too_much_is_refused(url):

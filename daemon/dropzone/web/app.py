@@ -6,22 +6,26 @@ is opened and closed within a request.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from dropzone import __version__
 from dropzone.web.accounts import Accounts
 from dropzone.web.api import routes as api
 from dropzone.web.api.backend import Backend
 from dropzone.web.attempts import Attempts
 from dropzone.web.guard import Guard
 from dropzone.web.login import Login
+from dropzone.web.page import site
+from dropzone.web.page.desk import Desk
+from dropzone.web.page.rendering import Rendering
+from dropzone.web.page.statics import Statics
 from dropzone.web.problems import Problem
 from dropzone.web.sessions import Sessions
 from dropzone.web_settings import Web
@@ -49,13 +53,17 @@ def make(settings: Web, sources: Sources, accounts: Accounts | None = None) -> A
     """Return the app with its guard; ``accounts`` are those of ``settings``."""
     accounts = accounts or Accounts(settings)
     sessions, attempts = Sessions(accounts), Attempts()
-    routes = [
-        *_routes(sources),
-        *Login(settings, accounts, sessions, attempts).routes(),
-    ]
+    statics = Statics()
+    rendering = Rendering(statics)
+    login = Login(settings, accounts, sessions, attempts, rendering)
+    routes = [*_routes(sources), *login.routes(), statics.route()]
+    handlers = _HANDLERS
     if sources.api is not None:
-        routes += api.make(sources.api)[0]
-    app = Starlette(routes=routes, exception_handlers=_HANDLERS)
+        made = api.make(sources.api)
+        pages = site.make(sources.api, made, rendering)
+        routes = [*pages.routes, *made.routes, *routes]
+        handlers = {**handlers, HTTPException: partial(_as_page, pages.desk)}
+    app = Starlette(routes=routes, exception_handlers=handlers)
     # "/api/v1/" is another address than "/api/v1", and no page leads there.
     app.router.redirect_slashes = False
     return Guard(app, settings, accounts, sessions, attempts)
@@ -65,8 +73,25 @@ def _as_problem(_request: Request, error: Exception) -> Response:
     """Tell what the framework raises as everything else is told."""
     if not isinstance(error, HTTPException):
         raise error
+    return _problem_of(error).response()
+
+
+def _as_page(desk: Desk, request: Request, error: Exception) -> Response:
+    """Tell it to a browser as a page."""
+    asks_api = request.scope["path"].startswith("/api/")
+    if isinstance(error, HTTPException) and not asks_api and wants_page(request):
+        return desk.problem(request, _problem_of(error))
+    return _as_problem(request, error)
+
+
+def wants_page(request: Request) -> bool:
+    """Return whether a person asks, with a browser."""
+    return "text/html" in request.headers.get("accept", "")
+
+
+def _problem_of(error: HTTPException) -> Problem:
     told, hint = _KNOWN.get(error.status_code, (str(error.detail), ""))
-    return Problem(error.status_code, told, hint, headers=error.headers).response()
+    return Problem(error.status_code, told, hint, headers=error.headers)
 
 
 def _as_fault(_request: Request, _error: Exception) -> Response:
@@ -85,11 +110,6 @@ _KNOWN = {
 
 
 def _routes(sources: Sources) -> list[BaseRoute]:
-
-    def index(_request: Request) -> Response:
-        return PlainTextResponse(
-            f"dropzone {__version__}\n/metrics\n/healthz\n/readyz\n/api/v1\n"
-        )
 
     def healthz(request: Request) -> Response:
         stale = sources.stale()
@@ -112,7 +132,6 @@ def _routes(sources: Sources) -> list[BaseRoute]:
         return Response(text, headers={"content-type": kind})
 
     return [
-        Route("/", index),
         Route("/metrics", metrics),
         Route("/healthz", healthz),
         Route("/readyz", readyz),

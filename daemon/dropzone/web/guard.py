@@ -25,8 +25,9 @@ from dropzone.web_settings import Role, Web
 
 #: Served to everybody; those of health then tell no details.
 OPEN = frozenset({"/healthz", "/readyz", "/login"})
+_OPEN_BELOW = "/static/"
 # What any program of this machine may see while no token is asked for.
-_PUBLIC = frozenset({"/", "/metrics", "/healthz", "/readyz"})
+_PUBLIC = frozenset({"/metrics", "/healthz", "/readyz"})
 _FENCE = "frame-ancestors 'none'; base-uri 'none'"
 _DATA_POLICY = f"default-src 'none'; {_FENCE}; form-action 'none'"
 _PAGE_POLICY = (
@@ -87,7 +88,7 @@ class Guard:
             peer = (scope.get("client") or ("", 0))[0]
             origin = self._proxies.origin(peer, scope["scheme"], headers)
             caller = self._caller(scope, headers, origin)
-            if caller is None and scope["path"] not in OPEN:
+            if caller is None and not _is_open(scope["path"]):
                 await self._ask_for_token(scope, headers)(scope, receive, send)
                 return
             if scope["method"] not in csrf.SAFE:
@@ -145,7 +146,7 @@ class Guard:
         self, kind: str, token: str, path: str, origin: Origin
     ) -> Caller | None:
         wait = self._attempts.wait_seconds(origin.address)
-        if wait and path not in OPEN:
+        if wait and not _is_open(path):
             raise too_many(wait)
         account = self._accounts.of_token(token) if not wait else None
         if account is None or kind.lower() != "bearer":
@@ -155,7 +156,7 @@ class Guard:
 
     def _of_this_machine(self, scope: Scope, headers: Headers) -> Caller | None:
         is_ours = _name_in(headers.get("host", "")) in _OURS
-        if scope["path"] in OPEN and not (
+        if _is_open(scope["path"]) and not (
             is_ours and not proxies.is_handed_on(headers)
         ):
             return None
@@ -212,7 +213,8 @@ class Guard:
     def _ask_for_token(self, scope: Scope, headers: Headers) -> Response:
         wants_page = "text/html" in headers.get("accept", "")
         if wants_page and scope["method"] in {"GET", "HEAD"}:
-            back = quote(scope["path"], safe="/")
+            asked = scope.get("query_string", b"").decode("latin-1")
+            back = quote(f"{scope['path']}?{asked}" if asked else scope["path"])
             url = f"{self._prefix}/login?next={back}"
             return RedirectResponse(url, HTTPStatus.SEE_OTHER)
         return Problem(
@@ -237,6 +239,10 @@ def too_many(wait: float) -> Problem:
 def cookie_name(settings: Web) -> str:
     """Return the name of the session's cookie: ports share a browser's cookies."""
     return f"dropzone_{settings.port}"
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN or path.startswith(_OPEN_BELOW)
 
 
 def _with_headers(send: Send) -> Send:

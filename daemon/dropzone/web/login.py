@@ -1,6 +1,5 @@
 """The login page: a plain form, which works without JavaScript."""
 
-import html
 from collections.abc import Sequence
 from http import HTTPStatus
 from urllib.parse import parse_qs
@@ -12,30 +11,11 @@ from starlette.routing import Route
 from dropzone.web import csrf, guard
 from dropzone.web.accounts import Accounts
 from dropzone.web.attempts import Attempts
+from dropzone.web.page import links
+from dropzone.web.page.rendering import Rendering
 from dropzone.web.sessions import LONGEST_SECONDS, LoginForms, Sessions
 from dropzone.web_settings import Web
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>Log in - dropzone</title>
-<main>
-<h1>dropzone</h1>
-{told}
-<form method="post" action="{prefix}/login">
-<input type="hidden" name="csrf" value="{mark}">
-<input type="hidden" name="next" value="{after}">
-<p><label for="token">Token</label>
-<input id="token" name="token" type="password" autocomplete="current-password"
- required autofocus></p>
-<p><button>Log in</button></p>
-</form>
-<p>A token is a line of <code>web.tokens</code> in the daemon's configuration.</p>
-</main>
-</html>
-"""
-_TOLD = '<p role="alert">{}</p>'
 _FORM_SECONDS = 3600
 
 
@@ -43,7 +23,12 @@ class Login:
     """Logging in and out. The cookies go back to us only, and to no script."""
 
     def __init__(
-        self, settings: Web, accounts: Accounts, sessions: Sessions, attempts: Attempts
+        self,
+        settings: Web,
+        accounts: Accounts,
+        sessions: Sessions,
+        attempts: Attempts,
+        rendering: Rendering,
     ) -> None:
         self._prefix = settings.path_prefix
         self._cookie = guard.cookie_name(settings)
@@ -52,6 +37,7 @@ class Login:
         self._sessions = sessions
         self._attempts = attempts
         self._forms = LoginForms()
+        self._rendering = rendering
 
     def routes(self) -> Sequence[Route]:
         return (
@@ -117,11 +103,10 @@ class Login:
         status: int = HTTPStatus.OK,
     ) -> Response:
         cookie = self._forms.cookie()
-        page = _PAGE.format(
-            told=_TOLD.format(html.escape(told)) if told else "",
-            prefix=html.escape(self._prefix),
-            mark=self._forms.mark(cookie),
-            after=html.escape(after),
+        page = self._rendering(
+            "login.html",
+            self._prefix,
+            {"told": told, "mark": self._forms.mark(cookie), "after": after},
         )
         answer = HTMLResponse(page, status)
         self._set(request, answer, self._form_cookie, cookie, _FORM_SECONDS)
@@ -142,6 +127,4 @@ class Login:
 
     def _go(self, after: str) -> Response:
         """Lead to a page of ours, and to no other site."""
-        ours = after.startswith("/") and after[1:2] not in {"/", "\\"}
-        path = after if ours and after.isprintable() else "/"
-        return RedirectResponse(f"{self._prefix}{path}", HTTPStatus.SEE_OTHER)
+        return links.to(self._prefix, after)

@@ -85,8 +85,7 @@ def route(operation: Operation, backend: Backend, threads: Any) -> Route:
 
 async def _ask(operation: Operation, request: Request) -> Ask:
     caller: Caller = request.scope["caller"]
-    if operation.role is not None and not caller.may(operation.role):
-        raise Problem(403, _why_not(caller, operation.role), _WHAT_TO_DO)
+    permit(operation, caller)
     query = _checked(operation.query, _query(request), "query")
     body = None
     if operation.body is not None:
@@ -94,11 +93,54 @@ async def _ask(operation: Operation, request: Request) -> Ask:
     return Ask(caller, request.path_params, query, body, request)
 
 
-def _answered(operation: Operation, backend: Backend, ask: Ask) -> Response:
+def permit(operation: Operation, caller: Caller) -> None:
+    """Let this caller pass.
+
+    Raises:
+        Problem: the caller's role does not suffice.
+
+    """
+    if operation.role is not None and not caller.may(operation.role):
+        raise Problem(403, _why_not(caller, operation.role), _WHAT_TO_DO)
+
+
+def asked(
+    operation: Operation,
+    request: Request,
+    path: Mapping[str, str],
+    query: Mapping[str, Any],
+    body: Mapping[str, Any],
+) -> Ask:
+    """Return what a page asks for its visitor, checked as a request is.
+
+    Raises:
+        Problem: the visitor may not, or something does not fit.
+
+    """
+    caller: Caller = request.scope["caller"]
+    permit(operation, caller)
+    checked = _checked(operation.query, query, "query")
+    brought = None
+    if operation.body is not None:
+        brought = _checked(operation.body, body, "body")
+    return Ask(caller, path, checked, brought, request)
+
+
+def called(operation: Operation, backend: Backend, ask: Ask) -> Any:
+    """Return what the operation returns.
+
+    Raises:
+        Problem: it did not go well.
+
+    """
     try:
-        value = operation.call(backend, ask)
+        return operation.call(backend, ask)
     except DropzoneError as error:
         raise problems.of(error) from error
+
+
+def _answered(operation: Operation, backend: Backend, ask: Ask) -> Response:
+    value = called(operation, backend, ask)
     if isinstance(value, Response):
         return value
     return answer(operation.answer, value, ask.request)

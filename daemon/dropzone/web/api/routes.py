@@ -1,6 +1,7 @@
 """All operations together: their routes, and their description."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
@@ -63,8 +64,17 @@ class _About:
         return openapi.description(self.operations, prefix)
 
 
-def make(backend: Backend) -> tuple[list[BaseRoute], Sequence[Operation]]:
-    """Return the routes of the API and what they are made of."""
+@dataclass(frozen=True, slots=True)
+class Api:
+    """The routes, the operations behind them, and the threads these share."""
+
+    routes: Sequence[BaseRoute]
+    operations: Sequence[Operation]
+    threads: anyio.CapacityLimiter
+
+
+def make(backend: Backend) -> Api:
+    """Return the whole API."""
     threads = anyio.CapacityLimiter(THREADS)
     snapshots, about = Snapshots(backend), _About()
     feed = Feed(snapshots, threads, backend.stop)
@@ -81,4 +91,4 @@ def make(backend: Backend) -> tuple[list[BaseRoute], Sequence[Operation]]:
     ]
     about.operations = [*made, feed.operation]
     routes = [route(one, backend, threads) for one in made]
-    return [*routes, feed.route()], about.operations
+    return Api([*routes, feed.route()], about.operations, threads)

@@ -1,0 +1,1 @@
+"""The pages: HTML made here from what the API's operations answer."""

@@ -1,0 +1,163 @@
+"""Answers visitors: finds what a page shows, makes it, and tells problems as pages."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlencode
+
+import anyio
+import anyio.to_thread
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from dropzone.web.accounts import Caller
+from dropzone.web.page.calls import Calls
+from dropzone.web.page.messages import Message, Messages
+from dropzone.web.page.rendering import Rendering
+from dropzone.web.problems import Problem
+from dropzone.web_settings import Role
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One request for a page."""
+
+    request: Request
+    calls: Calls
+
+    @property
+    def caller(self) -> Caller:
+        found: Caller = self.request.scope["caller"]
+        return found
+
+    def ask(self, name: str, **given: Any) -> Any:
+        """Return what an operation of the API answers this visitor.
+
+        Raises:
+            Problem: it cannot, or the visitor may not.
+
+        """
+        return self.calls(name, self.request, **given)
+
+    def given(self, name: str, otherwise: str = "") -> str:
+        """Return a parameter of the address."""
+        return self.request.query_params.get(name, otherwise).strip()
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A page: ``show`` returns what its template needs.
+
+    ``at`` is the entry of the navigation it belongs to.
+    """
+
+    path: str
+    template: str
+    show: Callable[[Visit], Mapping[str, Any]]
+    at: str = ""
+
+
+class Desk:
+    """Renders every view within the layout that all share."""
+
+    def __init__(
+        self,
+        calls: Calls,
+        rendering: Rendering,
+        messages: Messages,
+        threads: anyio.CapacityLimiter,
+    ) -> None:
+        self._calls = calls
+        self._rendering = rendering
+        self._messages = messages
+        self._threads = threads
+
+    def route(self, view: View) -> Route:
+        async def endpoint(request: Request) -> Response:
+            return await anyio.to_thread.run_sync(
+                partial(self._answered, view, request), limiter=self._threads
+            )
+
+        return Route(view.path, endpoint, methods=["GET"])
+
+    def problem(self, request: Request, problem: Problem) -> Response:
+        """Return the page of an error."""
+        values = {"problem": problem, "at": "", "message": None}
+        return self._page(
+            "error.html", request, values, problem.status, problem.headers
+        )
+
+    def _answered(self, view: View, request: Request) -> Response:
+        try:
+            _let_in(request.scope["caller"])
+            values = view.show(Visit(request, self._calls))
+        except Problem as problem:
+            return self.problem(request, problem)
+        told = {"at": view.at, "message": self._message(request)}
+        return self._page(view.template, request, {**told, **values})
+
+    def _message(self, request: Request) -> Message | None:
+        number = request.query_params.get("told", "")
+        return self._messages.take(request.scope["caller"].name, number)
+
+    def _page(
+        self,
+        template: str,
+        request: Request,
+        values: Mapping[str, Any],
+        status: int = HTTPStatus.OK,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        caller: Caller | None = request.scope["caller"]
+        shared = {
+            "me": caller,
+            "may_drop": caller is not None and caller.may(Role.DROP),
+            "may_operate": caller is not None and caller.may(Role.OPERATE),
+            "overview": self._overview(request),
+            "here": _here(request),
+        }
+        prefix = request.scope["prefix"]
+        page = self._rendering(template, prefix, {**shared, **values})
+        return HTMLResponse(page, status, headers)
+
+    def _overview(self, request: Request) -> Any:
+        """Return what the head of every page tells, None where nothing may be told."""
+        caller: Caller | None = request.scope["caller"]
+        if caller is None or not caller.may(Role.READ):
+            return None
+        try:
+            return self._calls("overview", request)
+        except Problem:
+            # The page itself is worth showing, or is what tells the problem.
+            return None
+
+
+def _let_in(caller: Caller) -> None:
+    if caller.may(Role.READ):
+        return
+    if caller.by == "local":
+        raise Problem(
+            HTTPStatus.FORBIDDEN,
+            "Another user than the daemon's asks, and no token is set up.",
+            "Run the browser as the daemon's user, or set web.tokens: "
+            "docs/security.md.",
+        )
+    raise Problem(
+        HTTPStatus.FORBIDDEN,
+        "This token is for scraping metrics; it opens no pages.",
+        "Use a token of web.tokens.",
+    )
+
+
+def _here(request: Request) -> str:
+    """Return the address of this page below the prefix, without what it told."""
+    rest = [
+        (name, value)
+        for name, value in request.query_params.multi_items()
+        if name != "told"
+    ]
+    path: str = request.scope["path"]
+    return f"{path}?{urlencode(rest)}" if rest else path

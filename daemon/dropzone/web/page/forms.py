@@ -1,0 +1,88 @@
+"""Forms that change something, and the questions before those that reach far.
+
+A form names an operation of the API; it works without a script. Each is answered by a
+page that the browser is led to, so that loading it again does nothing again.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from urllib.parse import parse_qs
+
+import anyio
+import anyio.to_thread
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from dropzone.web.page import links
+from dropzone.web.page.calls import Calls
+from dropzone.web.page.messages import Message, Messages
+from dropzone.web.problems import Problem
+
+_MOST_FIELDS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """What a form brought."""
+
+    values: Mapping[str, Sequence[str]]
+
+    def one(self, name: str) -> str:
+        return self.all(name)[0].strip() if self.all(name) else ""
+
+    def all(self, name: str) -> Sequence[str]:
+        return self.values.get(name, ())
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """``given`` makes the path and the body of the operation of what was filled in.
+
+    ``told`` gets what the operation answered, and says how it went.
+    """
+
+    operation: str
+    given: Callable[[Fields], Mapping[str, Any]]
+    told: Callable[[Any], Message]
+
+
+class Desk:
+    """Takes the forms at ``/do/OPERATION``."""
+
+    def __init__(
+        self,
+        forms: Sequence[Form],
+        calls: Calls,
+        messages: Messages,
+        threads: anyio.CapacityLimiter,
+    ) -> None:
+        self._forms = {form.operation: form for form in forms}
+        self._calls = calls
+        self._messages = messages
+        self._threads = threads
+
+    def route(self) -> Route:
+        return Route("/do/{operation}", self._answer, methods=["POST"])
+
+    async def _answer(self, request: Request) -> Response:
+        body = (await request.body()).decode("utf-8", "replace")
+        fields = Fields(parse_qs(body, max_num_fields=_MOST_FIELDS))
+        form = self._forms.get(request.path_params["operation"])
+        if form is None:
+            return Problem(404, "There is no such form.").response()
+        message = await anyio.to_thread.run_sync(
+            partial(self._done, form, fields, request), limiter=self._threads
+        )
+        number = self._messages.keep(request.scope["caller"].name, message)
+        after = fields.one("next")
+        return links.to(request.scope["prefix"], after, told=number)
+
+    def _done(self, form: Form, fields: Fields, request: Request) -> Message:
+        try:
+            given = form.given(fields)
+            return form.told(self._calls(form.operation, request, **given))
+        except Problem as problem:
+            return Message("bad", problem.detail, problem.what_to_do)

@@ -1,0 +1,31 @@
+// Runs on every page: times in the viewer's zone, what is live, dialogs, keys.
+import { follow } from "./live.js";
+import { askInDialogs } from "./dialogs.js";
+import { tellTimes } from "./times.js";
+
+const about = document.querySelector('meta[name="dropzone"]');
+
+tellTimes(document);
+askInDialogs();
+if (about) {
+  follow(about.content, about.dataset.follow);
+}
+
+// What a page told once is not told again when it is loaded again.
+const here = new URL(location.href);
+if (here.searchParams.has("told")) {
+  here.searchParams.delete("told");
+  history.replaceState(null, "", here);
+}
+
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.closest("input, textarea, select, [contenteditable]");
+  if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
+    const find = document.getElementById("find");
+    if (find) {
+      event.preventDefault();
+      find.focus();
+      find.select();
+    }
+  }
+});

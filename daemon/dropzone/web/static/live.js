@@ -1,0 +1,191 @@
+// Keeps a page up to date: the daemon tells that something changed, the regions marked
+// data-live are loaded anew, and only what differs is replaced.
+import { tellTimes } from "./times.js";
+
+const MOST_OFTEN = 2000;
+let wanted = false;
+let running = false;
+let before = 0;
+let words = "";
+let known = "";
+
+export function follow(prefix, worker) {
+  const url = `${prefix}/api/v1/events`;
+  if (window.SharedWorker) {
+    const port = new SharedWorker(worker).port;
+    port.onmessage = ({ data }) => told(data);
+    port.postMessage({ url });
+    addEventListener("pagehide", () => port.postMessage({ leave: true }));
+    addEventListener("pageshow", (event) => event.persisted && port.postMessage({ url }));
+  } else {
+    followAlone(url);
+  }
+  document.addEventListener("visibilitychange", refreshSoon);
+  document.addEventListener("focusout", refreshSoon);
+}
+
+function followAlone(url) {
+  let source = null;
+  const look = () => {
+    if (document.hidden && source) {
+      source.close();
+      source = null;
+    } else if (!document.hidden && !source) {
+      source = new EventSource(url);
+      source.addEventListener("overview", (event) => told({ overview: JSON.parse(event.data) }));
+      source.addEventListener("error", () => told({ lost: true }));
+    }
+  };
+  document.addEventListener("visibilitychange", look);
+  look();
+}
+
+function told(message) {
+  document.getElementById("stale").hidden = !message.lost;
+  if (message.overview) {
+    tellState(message.overview);
+    document.dispatchEvent(new CustomEvent("dropzone:overview", { detail: message.overview }));
+    const text = JSON.stringify(message.overview);
+    if (known && text !== known) {
+      wanted = true;
+      refreshSoon();
+    }
+    known = text;
+  }
+}
+
+function tellState(overview) {
+  const failed = overview.zones.reduce((sum, zone) => sum + zone.failed, 0);
+  const state = document.getElementById("state");
+  const badge = document.getElementById("badge-failures");
+  if (!state || !badge) {
+    return;
+  }
+  const shown = overview.well ? "All is well" : "Needs you";
+  state.className = `state ${overview.well ? "good" : "bad"}`;
+  document.getElementById("state-words").textContent = shown;
+  badge.lastChild.textContent = String(failed);
+  badge.hidden = !failed;
+  document.title = (failed ? `(${failed}) ` : "") + document.title.replace(/^\(\d+\) /, "");
+  const now = `${overview.well ? "All is well" : overview.sentence}, ${failed} failed`;
+  if (words && now !== words) {
+    document.getElementById("heard").textContent = now;
+  }
+  words = now;
+}
+
+function refreshSoon() {
+  if (!wanted || running || document.hidden || !document.querySelector("[data-live]")) {
+    return;
+  }
+  running = true;
+  setTimeout(refresh, Math.max(0, before + MOST_OFTEN - Date.now()));
+}
+
+async function refresh() {
+  wanted = false;
+  before = Date.now();
+  try {
+    const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+    if (answer.ok && !answer.redirected) {
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      document.querySelectorAll("[data-live]").forEach((region) => renew(region, page));
+    } else if (answer.redirected) {
+      location.reload();
+    }
+  } catch {
+    // The follower tells that the daemon is away; the next event asks again.
+    wanted = true;
+  }
+  running = false;
+}
+
+function renew(region, page) {
+  const fresh = page.getElementById(region.id);
+  if (!fresh) {
+    return;
+  }
+  tellTimes(fresh);
+  if (holdsHand(region)) {
+    wanted = true;
+  } else {
+    merge(region, fresh);
+  }
+}
+
+// A person types, or has chosen something: nothing is taken away under the hands.
+function holdsHand(region) {
+  const active = document.activeElement;
+  return region.contains(active) && active.matches("input, textarea, select");
+}
+
+// Change only what differs, so that focus, open details and selections stay.
+function merge(old, fresh) {
+  if (old.isEqualNode(fresh)) {
+    return;
+  }
+  const kept = [...old.children];
+  const come = [...fresh.children];
+  const plain = !kept.length || kept.length !== come.length || hasText(old) || hasText(fresh);
+  if (old.tagName !== fresh.tagName || (plain && !keyed(kept, come))) {
+    if (old.contains(document.activeElement) && old !== document.activeElement) {
+      replaceKeepingFocus(old, fresh);
+    } else {
+      old.replaceChildren(...fresh.childNodes);
+      copyAttributes(old, fresh);
+    }
+    return;
+  }
+  copyAttributes(old, fresh);
+  if (keyed(kept, come)) {
+    mergeKeyed(old, kept, come);
+  } else {
+    kept.forEach((child, index) => merge(child, come[index]));
+  }
+}
+
+function keyed(kept, come) {
+  return come.length > 0 && [...kept, ...come].every((child) => child.dataset?.key);
+}
+
+function mergeKeyed(parent, kept, come) {
+  const byKey = new Map(kept.map((child) => [child.dataset.key, child]));
+  come.forEach((child, index) => {
+    const old = byKey.get(child.dataset.key);
+    if (old) {
+      byKey.delete(child.dataset.key);
+      merge(old, child);
+    }
+    const place = old ?? child;
+    if (parent.children[index] !== place) {
+      parent.insertBefore(place, parent.children[index] ?? null);
+    }
+  });
+  byKey.forEach((child) => child.remove());
+}
+
+function hasText(element) {
+  return [...element.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
+}
+
+function copyAttributes(old, fresh) {
+  for (const { name } of [...old.attributes]) {
+    if (!fresh.hasAttribute(name) && !(name === "open" && old.tagName === "DETAILS")) {
+      old.removeAttribute(name);
+    }
+  }
+  for (const { name, value } of fresh.attributes) {
+    if (old.getAttribute(name) !== value) {
+      old.setAttribute(name, value);
+    }
+  }
+}
+
+function replaceKeepingFocus(old, fresh) {
+  const active = document.activeElement;
+  const places = [...old.querySelectorAll("a, button, summary")];
+  const place = places.indexOf(active);
+  old.replaceChildren(...fresh.childNodes);
+  copyAttributes(old, fresh);
+  [...old.querySelectorAll("a, button, summary")][place]?.focus({ preventScroll: true });
+}

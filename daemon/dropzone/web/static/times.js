@@ -1,0 +1,43 @@
+// Times in the viewer's zone and language; "ago" moves on by itself.
+const language = navigator.languages;
+const exact = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium" });
+const clock = new Intl.DateTimeFormat(language, { timeStyle: "short" });
+const day = new Intl.DateTimeFormat(language, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
+const steps = [["day", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+
+function ago(at) {
+  const seconds = Math.round((Date.now() - at) / 1000);
+  const [unit, length] = steps.find(([, length]) => Math.abs(seconds) >= length) ?? steps.at(-1);
+  const number = Math.floor(Math.abs(seconds) / length);
+  const told = `${number} ${unit === "day" && number !== 1 ? "days" : unit}`;
+  if (Math.abs(seconds) < 2) {
+    return "just now";
+  }
+  return seconds < 0 ? `in ${told}` : `${told} ago`;
+}
+
+function today(at) {
+  return new Date(at).toDateString() === new Date().toDateString();
+}
+
+function tell(element) {
+  const at = Date.parse(element.dateTime);
+  const told = { ago: () => ago(at), clock: () => (today(at) ? clock : day).format(at), moment: () => exact.format(at) };
+  const text = told[element.dataset.as]();
+  if (element.textContent !== text) {
+    element.textContent = text;
+  }
+  if (!element.title) {
+    element.title = exact.format(at);
+  }
+}
+
+export function tellTimes(within) {
+  within.querySelectorAll("time[data-as]").forEach(tell);
+}
+
+setInterval(() => {
+  if (!document.hidden) {
+    document.querySelectorAll('time[data-as="ago"]').forEach(tell);
+  }
+}, 1000);
