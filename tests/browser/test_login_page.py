@@ -10,14 +10,12 @@ from browsing import TOKENS
 @pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_the_login_page_is_accessible(pages, phone, dark):
-    pages.expects("favicon")
     page = pages.open("/login", role=None, phone=phone, dark=dark)
     check_accessible(page)
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
 def test_the_keyboard_alone_logs_in_and_leads_back(pages, scripts):
-    pages.expects("favicon")
     page = pages.open("/metrics", role=None, scripts=scripts)
     expect(page.get_by_label("Token")).to_be_focused()
     page.keyboard.type(TOKENS["read"])
@@ -28,7 +26,6 @@ def test_the_keyboard_alone_logs_in_and_leads_back(pages, scripts):
 
 def test_a_wrong_token_is_told_and_the_right_one_then_works(pages):
     pages.expects("status of 403")
-    pages.expects("favicon")
     page = pages.open("/login?next=/readyz", role=None)
     page.get_by_label("Token").fill("somebody-else-4f1c01b3a08f2dd9a7ce")
     page.get_by_role("button", name="Log in").click()
@@ -46,7 +43,6 @@ def test_an_unknown_address_is_told_as_such(pages):
 
 
 def test_whatever_the_browser_complains_of_fails_a_test(pages):
-    pages.expects("favicon")
     page = pages.open("/login", role=None)
     for does, told in {
         "console.warn('hm')": "console warning: hm",
@@ -64,7 +60,6 @@ def test_whatever_the_browser_complains_of_fails_a_test(pages):
 
 
 def test_what_axe_finds_fails_a_test(pages):
-    pages.expects("favicon")
     page = pages.open("/login", role=None)
     page.evaluate("document.querySelector('label').remove()")
     with pytest.raises(AssertionError, match=r"label.*#token"):
