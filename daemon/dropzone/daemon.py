@@ -266,6 +266,7 @@ class Daemon:
             ask_reload=self._reload_wanted.set,
             last_reload=lambda: self.last_reload,
             stop=self._stop,
+            mlflow=lambda: self._tracking.health,
         )
         return serving.app_of(parts, backend, self._accounts)
 

@@ -1,25 +1,92 @@
 """Figures of the running daemon for its report: steps and services, as JSON takes them.
 
-``status --json`` and ``top`` show them. Counts go up from the daemon's start.
+``status --json``, ``top`` and the API show them. Counts go up from the daemon's start.
 """
 
+import time
+from collections import deque
+from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
-from dropzone.measures import ZoneMeasures
+from dropzone.doing import Work
+from dropzone.measures import BOUNDS, WAY, ZoneMeasures
 from dropzone.sessions import SessionPool
 from dropzone.sessions.stats import OperationStats, ServiceStats
+from dropzone.text import display
 
-#: The steps that people know, in the order of a file's way.
-_STEPS = ("claim", "store", "index", "release", "track")
+_RATE_SECONDS = 60.0
+_MEDIAN_SECONDS = 300.0
+_LOOK_SECONDS = 5.0
 
 
-def steps(measures: ZoneMeasures) -> dict[str, dict[str, float]]:
-    """Return for each step how often it was done, and the seconds of all of them."""
-    found = {}
-    for step in _STEPS:
-        counts, seconds = measures.durations[step].told()
-        found[step] = {"done": sum(counts), "seconds": round(seconds, 3)}
-    return found
+class Steps:
+    """What each step of a zone did and does. Remembers the last five minutes."""
+
+    def __init__(self, measures: ZoneMeasures) -> None:
+        self._measures = measures
+        self._looks = deque([(time.monotonic(), self._counts())])
+
+    def told(self) -> dict[str, dict[str, Any]]:
+        """Return the figures of each step by its name; called by one thread.
+
+        ``done`` and ``seconds`` (of all of them) count from the start, ``a_minute`` is
+        the rate of the last minute and ``median_seconds`` that of the last five, None
+        while nothing is known. ``working`` counts what is worked on; ``longest`` is
+        what has been for the longest time.
+        """
+        now, counts = time.monotonic(), self._counts()
+        while len(self._looks) > 1 and now - self._looks[0][0] > _MEDIAN_SECONDS:
+            self._looks.popleft()
+        found = {step: self._step(step, now, counts[step]) for step in WAY}
+        if now - self._looks[-1][0] >= _LOOK_SECONDS:
+            self._looks.append((now, counts))
+        return found
+
+    def _step(self, step: str, now: float, counts: Sequence[int]) -> dict[str, Any]:
+        _, seconds = self._measures.durations[step].told()
+        works = self._measures.doing.told(step)
+        recent = (look for look in self._looks if now - look[0] <= _RATE_SECONDS)
+        began, before = next(recent, self._looks[-1])
+        fresh = sum(counts) - sum(before[step])
+        lately = [n - o for n, o in zip(counts, self._looks[0][1][step], strict=True)]
+        return {
+            "done": sum(counts),
+            "seconds": round(seconds, 3),
+            "a_minute": round(fresh * 60.0 / max(1.0, now - began), 1),
+            "median_seconds": median(lately),
+            "working": len(works),
+            "longest": _work(works[0], step) if works else None,
+        }
+
+    def _counts(self) -> dict[str, list[int]]:
+        return {step: self._measures.durations[step].told()[0] for step in WAY}
+
+
+def median(counts: Sequence[int]) -> float | None:
+    """Return about what half of the times were below; None without any.
+
+    ``counts`` are of the times below each bound, and above the last.
+    """
+    half = sum(counts) / 2
+    below = 0.0
+    for count, low, high in zip(
+        counts, (0.0, *BOUNDS), (*BOUNDS, BOUNDS[-1]), strict=True
+    ):
+        if count and below + count >= half:
+            return round(low + (high - low) * (half - below) / count, 4)
+        below += count
+    return None
+
+
+def _work(work: Work, step: str) -> dict[str, Any]:
+    return {
+        "job": None if step == "track" else work.id,
+        "batch": work.id if step == "track" else None,
+        "path": display(work.name),
+        "path_quoted": quote(work.name),
+        "since": work.since,
+    }
 
 
 def services(pool: SessionPool | None) -> dict[str, dict[str, Any]]:

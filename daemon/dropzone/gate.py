@@ -104,8 +104,10 @@ class Gate:
             self._log.info("resumed", service=service, paused_seconds=paused)
         return pause != before
 
-    def admit(self) -> None:
+    def admit(self, meanwhile: Callable[[], object] = lambda: None) -> None:
         """Return when nobody wants the step to stand still; called before new work.
+
+        While it waits it does ``meanwhile`` several times a second.
 
         Raises:
             Stopping: the daemon stops meanwhile.
@@ -115,6 +117,7 @@ class Gate:
             if self._stop.wait(_LOOK_SECONDS):
                 raise Stopping("The daemon is stopping.")
             heartbeats.beat()
+            meanwhile()
 
     def update(self, first_pause: float) -> None:
         """Begin the next pause with so many seconds."""

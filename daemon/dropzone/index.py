@@ -109,6 +109,8 @@ class Indexer:
             SourceChanged: the file on this host is not what was stored.
 
         """
+        # Until its outcome is delivered.
+        self._measures.doing.begin("index", request.job_id, request.path)
         if request.size == 0:
             return DocumentWrite(request, "empty")
         if not is_supported(request.doc_type):

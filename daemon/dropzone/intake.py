@@ -70,6 +70,12 @@ class Intake:
                 what was not claimed stays where it is.
 
         """
+        try:
+            return self._take(ready)
+        finally:
+            self._measures.doing.clear("claim")
+
+    def _take(self, ready: Sequence[Entry]) -> Taken:
         begun = time.monotonic()
         self._finish(begun)
         fitting, waiting = self._room.sort(ready)
@@ -78,6 +84,7 @@ class Intake:
         missed: list[tuple[Job, OSError]] = []
         for job, entry in jobs:
             claim = Claim(job.id, entry.path, entry.signature)
+            self._measures.doing.begin("claim", job.id, entry.path)
             try:
                 there = self._folders.claim(claim)
             except OSError as error:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from dropzone.doing import Doing
 from dropzone.models import Job, Outcome
 
 #: Upper bounds, seconds. A small file takes milliseconds a step; an upload, or a step
@@ -25,6 +26,10 @@ STEPS = (
     *("claim", "store", "extract", "embed", "commit", "index", "release"),
     *("total", "track"),
 )
+
+
+#: The steps that people know, in the order of a file's way.
+WAY = ("claim", "store", "index", "release", "track")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,7 @@ class ZoneMeasures:
         self._lock = threading.Lock()
         self.durations = {step: Durations() for step in STEPS}
         self.succeeded_at: dict[str, float] = {}
+        self.doing = Doing(WAY)
         self.files: Counter[str] = Counter(dict.fromkeys(map(str, Outcome), 0))
         self.bytes: Counter[str] = Counter(dict.fromkeys(map(str, Outcome), 0))
         #: By step and class of the error.

@@ -73,7 +73,22 @@ class Pause:
             "tries_again_in_seconds": None if self.wanted else round(wait, 1),
             "by": self.by,
             "until": self.until,
+            "next": self.next,
         }
+
+    @property
+    def next(self) -> str:
+        """Say what will happen, as a sentence; the time is that of this machine."""
+        if self.until is not None:
+            return f"It goes on by itself at {_clock(self.until)}."
+        if self.service == PERSON:
+            return "It stays paused until somebody resumes it."
+        if self.service == WINDOW:
+            return "It stays paused until the setting is changed."
+        wait = math.ceil(self.next_probe - time.monotonic())
+        if self.trying or wait <= 0:
+            return "It is tried again just now."
+        return f"It is tried again in {wait} s."
 
     @property
     def wanted(self) -> bool:
@@ -204,6 +219,12 @@ def _write(folder: int, held: Mapping[str, Held]) -> None:
         os.fsync(fd)
     os.rename(_ASIDE, NAME, src_dir_fd=folder, dst_dir_fd=folder)
     os.fsync(folder)
+
+
+def _clock(moment: float) -> str:
+    then, now = time.localtime(moment), time.localtime()
+    is_today = then[:3] == now[:3]
+    return time.strftime("%H:%M" if is_today else "%Y-%m-%d %H:%M", then)
 
 
 def _damaged(path: Path, why: str) -> PausesDamaged:

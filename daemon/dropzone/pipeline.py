@@ -217,6 +217,7 @@ class Pipeline:
         if store is None or self._stop.is_set():
             raise Stopping("The daemon is stopping.")
         begun = time.monotonic()
+        self._measures.doing.begin("store", job.id, job.path)
         try:
             with log.bound(job=job.id):
                 done = self._gates.store.call(lambda: store.store(job))
@@ -227,6 +228,8 @@ class Pipeline:
         else:
             self._measures.step("store", begun, [job.id])
             stored.append(_timed(done, "store", begun))
+        finally:
+            self._measures.doing.end("store", [job.id])
 
     # Index
 
@@ -246,6 +249,7 @@ class Pipeline:
 
     def indexed(self, outcomes: Sequence[IndexOutcome]) -> None:
         """Take what the executor did; called from its threads."""
+        self._measures.doing.end("index", [outcome.job_id for outcome in outcomes])
         done: list[Job] = []
         ended: list[Job] = []
         for outcome in outcomes:
@@ -268,10 +272,19 @@ class Pipeline:
         begun = time.monotonic()
         same = [job for job in jobs if self._is_same(job)]
         if same:
-            endings = [Ending(job) for job in same]
-            self._gates.release.call(lambda: self._release.end(endings))
+            self._end(same)
             self._measures.step("release", begun, [job.id for job in same])
         self.to_release.release(jobs)
+
+    def _end(self, jobs: Sequence[Job]) -> None:
+        doing = self._measures.doing
+        for job in jobs:
+            doing.begin("release", job.id, job.path)
+        try:
+            endings = [Ending(job) for job in jobs]
+            self._gates.release.call(lambda: self._release.end(endings))
+        finally:
+            doing.end("release", [job.id for job in jobs])
 
     def _is_same(self, job: Job) -> bool:
         """Return whether the file still is what was stored; else it goes again."""

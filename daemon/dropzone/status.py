@@ -46,14 +46,20 @@ class CollectionCount:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What the journal knows. ``failed`` counts what nobody has put back yet."""
+    """What the journal knows.
+
+    ``failed`` counts what waits for a person in ``failed/``; of the others that failed,
+    ``put_back`` are tried anew, and the files of ``gone`` were set aside or removed.
+    """
 
     states: dict[str, int] = field(default_factory=dict)
     outcomes: dict[str, int] = field(default_factory=dict)
     under_way: int = 0
     failed: int = 0
     put_back: int = 0
+    gone: int = 0
     oldest_unfinished_seconds: float | None = None
+    oldest_unfinished_at: float | None = None
     last_minute: Rate = field(default_factory=Rate)
     unlogged_batches: int = 0
     refused: tuple[Finding, ...] = ()
@@ -61,11 +67,21 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
+class InInput:
+    """What lies in ``input/`` and was not taken; see Tally in dropzone.tally."""
+
+    files: int = 0
+    bytes: int | None = None
+    oldest_at: float | None = None
+    counted_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Backlog:
     """What is not done yet. The oldest are in epoch seconds, None if there is none.
 
     ``files`` and ``bytes`` are of the jobs under way, by state. ``failed`` counts what
-    nobody has put back, ``refused`` what cannot be taken out of ``input/``, and
+    waits for a person, ``refused`` what cannot be taken out of ``input/``, and
     ``unlogged`` the closed batches without a run.
     """
 
@@ -104,6 +120,19 @@ class ZoneStatus:
     pauses_unknown: str = ""
     steps: dict[str, Any] = field(default_factory=dict)
     services: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def in_input(self) -> InInput:
+        """What was dropped and not taken, as the daemon last saw it."""
+        if self.pid is None:
+            return InInput(files=self.waiting_in_input or 0)
+        return InInput(**self.watcher.get("in_input", {}))
+
+    @property
+    def oldest_waiting_at(self) -> float | None:
+        """Since when the oldest file waits that was dropped and has not ended."""
+        moments = (self.history.oldest_unfinished_at, self.in_input.oldest_at)
+        return min((at for at in moments if at is not None), default=None)
 
     @property
     def faults(self) -> tuple[dict[str, Any], ...]:
@@ -267,7 +296,9 @@ def _history(path: Path, totals: bool) -> History:
             under_way=counts.under_way,
             failed=counts.failed,
             put_back=counts.retried,
+            gone=counts.gone,
             oldest_unfinished_seconds=None if oldest is None else now - oldest,
+            oldest_unfinished_at=oldest,
             last_minute=_rate(journal, now) if totals else Rate(),
             unlogged_batches=journal.batches_waiting(),
             refused=tuple(journal.findings(_MOST_FINDINGS)),

@@ -5,6 +5,7 @@ and ends when there has been nothing for a while: an outage of MLflow delays run
 never files.
 """
 
+import os
 import threading
 import time
 from collections import Counter
@@ -140,7 +141,11 @@ class Tracker:
         self._journal.ask_batch(batch.id)
         jobs = list(self._journal.jobs_of_batch(batch.id))
         run = describe(batch.id, jobs, self._rules.params)
-        run_id = self._process.log(run)
+        self._measures.doing.begin("track", batch.id, os.fsencode(run["run_name"]))
+        try:
+            run_id = self._process.log(run)
+        finally:
+            self._measures.doing.end("track", [batch.id])
         self._journal.log_batch(batch.id, run_id)
         self._measures.tracked([job.id for job in jobs], begun)
         self._log.info("tracked", batch=batch.id, run=run_id, files=len(jobs))

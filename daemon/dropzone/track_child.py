@@ -10,6 +10,7 @@ import select
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from dropzone.sessions.settings import MlflowSettings
 
 # MLflow's import is 160 MB of memory, so it does not stay for nothing.
 _IDLE_SECONDS = 60.0
+# How often one request more, beside those for runs, tells how long one takes.
+_CHECK_SECONDS = 60.0
 _MEANWHILE = "Runs are logged when it answers again; files do not wait for it."
 
 
@@ -35,12 +38,17 @@ def main() -> int:
     log.configure(level="warning")
     threading.Thread(target=_end_with_daemon, daemon=True).start()
     session: MlflowSession | None = None
+    checked = 0.0
     # One request at a time is under way, so nothing waits in Python's buffer unseen.
     while _waits(_IDLE_SECONDS) and (line := sys.stdin.buffer.readline()):
         request = json.loads(line)
         if session is None:
             session = _open(request["settings"])
-        answers.write(json.dumps(_answer(session, request)).encode() + b"\n")
+        answer = _answer(session, request)
+        if "run_id" in answer and time.monotonic() - checked >= _CHECK_SECONDS:
+            checked = time.monotonic()
+            answer |= _latency(session)
+        answers.write(json.dumps(answer).encode() + b"\n")
     return 0
 
 
@@ -80,12 +88,20 @@ def _answer(session: MlflowSession, request: dict[str, Any]) -> dict[str, Any]:
     try:
         if "check" in request:
             health = session.check()
-            return {} if health.healthy else {"error": health.error or "no answer"}
+            if health.healthy:
+                return {"latency_seconds": health.latency_seconds}
+            return {"error": health.error or "no answer"}
         return {"run_id": session.log_batch(**request["log"])}
     except DropzoneError as error:
         return {"error": error.message, "hint": f"{error.hint} {_MEANWHILE}".strip()}
     except Exception as error:  # noqa: BLE001 foreign code; the daemon shows and retries
         return {"error": f"MLflow failed with {type(error).__name__}: {error}"}
+
+
+def _latency(session: MlflowSession) -> dict[str, Any]:
+    # The run is logged, whatever comes of this.
+    answer = _answer(session, {"check": True})
+    return {} if "error" in answer else answer
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Any
 
 from dropzone import heartbeats, secret_sources
 from dropzone.errors import ServiceUnavailable, Stopping
+from dropzone.sessions.health import Health
 
 
 class TrackProcess:
@@ -30,6 +31,8 @@ class TrackProcess:
         self._stop = stop
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
+        #: How MLflow did when it was used last; the latency is that of the last check.
+        self.health = Health()
 
     def log(self, run: Mapping[str, Any]) -> str:
         """Return the id of the run that holds this batch. May run twice.
@@ -68,6 +71,17 @@ class TrackProcess:
             self._drop()
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            answer = self._answer(request)
+        except ServiceUnavailable as error:
+            told = f"{error.message} {error.hint}".strip()
+            self.health = Health(healthy=False, last_check=time.time(), error=told)
+            raise
+        latency = answer.get("latency_seconds", self.health.latency_seconds)
+        self.health = Health(True, time.time(), latency)
+        return answer
+
+    def _answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         with self._lock:
             try:
                 child = self._started()

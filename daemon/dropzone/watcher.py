@@ -3,6 +3,8 @@
 The scan is the truth; events only tell where to look before the next one.
 """
 
+import dataclasses
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -10,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from dropzone import heartbeats, inotify, log, threads
-from dropzone.errors import Stopping
+from dropzone.errors import ServiceUnavailable, Stopping
 from dropzone.event_watch import EventWatch
 from dropzone.events import Listener
 from dropzone.gate import Gate
 from dropzone.heartbeats import Heartbeats
-from dropzone.intake import CLAIM_TOGETHER, Intake, obstacle, unseen
+from dropzone.intake import CLAIM_TOGETHER, Intake, Taken, obstacle, unseen
 from dropzone.journal import Finding, Journal
 from dropzone.listing import Entry, Unreadable
 from dropzone.readiness import (
@@ -28,6 +30,7 @@ from dropzone.readiness import (
     refusal,
     sight,
 )
+from dropzone.tally import InputTally, Tally
 from dropzone.text import display
 from dropzone.zones import ZoneFolders
 
@@ -35,6 +38,8 @@ T = TypeVar("T")
 
 # Beyond this many hints a scan is cheaper than following each.
 _MOST_HINTS = 5_000
+# After this long a scan has more to take than it has seen.
+_LONG_SCAN_SECONDS = 5.0
 # A scan may take this share of the time.
 _SCAN_SHARE = 0.05
 
@@ -102,7 +107,14 @@ class Watcher:
             wanted=timing.events,
             remote=folders.remote,
         )
+        self._tally = InputTally(
+            lambda: folders.walk(self._filter.ignores),
+            lambda path: path in self._findings,
+            stop,
+        )
         self._next_scan = self._next_check = 0.0
+        #: Of the scan that goes on; between two never.
+        self._scan_begun = math.inf
         self.scans = 0
         self.losses = 0
         self.scan_seconds = 0.0
@@ -132,14 +144,22 @@ class Watcher:
 
     def report(self) -> dict[str, object]:
         """Return how the watcher is doing, for ``status``."""
+        waiting = list(self._waiting.values())
         return {
             **self._events.report(),
             "scans": self.scans,
             "last_scan_seconds": round(self.scan_seconds, 4),
             "event_losses": self.losses,
-            "settling": len(self._waiting),
-            "being_written": sum(w.busy for w in self._waiting.values()),
+            "settling": len(waiting),
+            "being_written": sum(one.busy for one in waiting),
+            "in_input": dataclasses.asdict(self.tally()),
         }
+
+    def tally(self) -> Tally:
+        """Return what lies in ``input/`` and was not taken; looks at nothing anew."""
+        # A copy in one go: the watcher goes on meanwhile.
+        waiting = list(self._waiting.values())
+        return self._tally.told((w.sighting.signature, w.busy) for w in waiting)
 
     @property
     def settled(self) -> bool:
@@ -204,7 +224,7 @@ class Watcher:
     def _stand_by(self) -> None:
         if not self._gate.held:
             return
-        self._gate.admit()
+        self._gate.admit(self._tally.count)
         # Much may have come and gone.
         with self._hints.lock:
             self._hints.scan = True
@@ -226,6 +246,8 @@ class Watcher:
             for folder in folders:
                 self._consider_all(self._folders.walk(self._filter.ignores, folder))
             self._look_again()
+        if not self._gate.held:
+            self._tally.forget()
 
     def _is_blind(self) -> bool:
         """Look, now and then, whether events can come, and from the right folder."""
@@ -238,7 +260,8 @@ class Watcher:
         return expected or not self._folders.is_input()
 
     def _scan(self) -> None:
-        begun, self._elsewhere = time.monotonic(), 0.0
+        begun = self._scan_begun = time.monotonic()
+        self._elsewhere = 0.0
         if self._call(self._folders.refresh):
             self._log.warning("input was replaced; watching the new folder")
             self._events.restart()
@@ -254,6 +277,7 @@ class Watcher:
         self.scan_seconds = time.monotonic() - begun - self._elsewhere
         pause = self._timing.scan if self._events.complete else self._timing.poll
         self._next_scan = begun + max(pause, self.scan_seconds / _SCAN_SHARE)
+        self._scan_begun = math.inf
         self.scans += 1
 
     def _follow(self, files: dict[bytes, bool], *, only_arrived: bool = False) -> None:
@@ -346,7 +370,9 @@ class Watcher:
             if self._gate.held:
                 self._wake.set()
             return
-        taken = self._call(lambda: self._intake.take(ready))
+        if time.monotonic() - self._scan_begun > _LONG_SCAN_SECONDS:
+            self._tally.count()
+        taken = self._call(lambda: self._take(ready))
         for entry in ready:
             self._waiting.pop(entry.path, None)
         now = time.monotonic()
@@ -355,6 +381,14 @@ class Watcher:
             sighting = Sighting(known[path].signature, now)
             self._waiting[path] = _Waiting(sighting, now + 0.2, busy=True)
         self._record(taken.findings, known.keys() - {f.path for f in taken.findings})
+
+    def _take(self, ready: list[Entry]) -> Taken:
+        try:
+            return self._intake.take(ready)
+        except ServiceUnavailable:
+            # Nobody takes anything now.
+            self._tally.count()
+            raise
 
     def _record(self, found: Iterable[Finding], gone: Iterable[bytes]) -> None:
         found = list(found)

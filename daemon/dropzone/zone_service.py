@@ -65,6 +65,7 @@ class ZoneService:
         measures: Measures | None = None,
     ) -> None:
         self.measures = (measures or Measures()).zone(zone.name)
+        self._figures = figures.Steps(self.measures)
         self._hearts = (hearts or Heartbeats()).below(zone.name)
         self.zone = zone
         self._settings = settings
@@ -300,7 +301,7 @@ class ZoneService:
             "watcher": self.watcher.report(),
             "queued": self.pipeline.queued(),
             "paused": [pause.told() for pause in pauses],
-            "steps": figures.steps(self.measures),
+            "steps": self._figures.told(),
         }
 
     def _requests(self) -> Requests:

@@ -6,11 +6,13 @@ import time
 
 import pytest
 
+from dropzone.errors import ServiceUnavailable
 from dropzone.events import Events, Listener
 from dropzone.gate import Gate
 from dropzone.intake import Intake
 from dropzone.journal import Journal
 from dropzone.models import Status
+from dropzone.pauses import Pause
 from dropzone.readiness import Rules
 from dropzone.stage import Inbox
 from dropzone.watcher import Timing, Watcher
@@ -272,6 +274,60 @@ def test_a_file_from_a_far_future_is_taken_too(zone):
     aside.rename(zone.input / "x")
     zone.wait_for(b"x")
     assert zone.claimed == {b"x"}
+
+
+def test_what_is_not_taken_is_counted_while_a_person_holds_the_step(zone):
+    zone.start()
+    zone.gate.hold("person", Pause("claim", "person", 0.0, "why", "hint"))
+    (zone.input / "link").symlink_to("nowhere")
+    move_in(zone, "a.txt", b"12345")
+    move_in(zone, "b.txt", b"123")
+    before = time.time()
+    tally = eventually(
+        lambda: (t := zone.watcher.tally()).files == 2 and t, "they are counted"
+    )
+    assert tally.bytes == 8
+    assert tally.oldest_at <= before
+    assert tally.oldest_at == pytest.approx((zone.input / "a.txt").stat().st_ctime)
+    assert zone.watcher.report()["in_input"]["files"] == 2
+    zone.gate.hold("person", None)
+    zone.wait_for(b"a.txt", b"b.txt")
+    eventually(lambda: zone.watcher.tally().files == 0, "nothing is left")
+
+
+def test_what_is_not_taken_is_counted_while_the_disk_is_full(zone):
+    zone.start(events=False, scan=0.1)
+    full = threading.Event()
+    full.set()
+    sort = zone.room.sort
+
+    def refuse(ready):
+        if full.is_set():
+            raise ServiceUnavailable("disk", "It is full.")
+        return sort(ready)
+
+    zone.room.sort = refuse
+    for number in range(3):
+        move_in(zone, f"{number}.txt")
+    eventually(
+        lambda: zone.gate.pause and zone.watcher.tally().files == 3, "they are counted"
+    )
+    full.clear()
+    zone.wait_for(b"0.txt", b"1.txt", b"2.txt")
+    eventually(lambda: zone.watcher.tally().files == 0, "nothing is left")
+
+
+def test_a_file_that_is_written_to_has_no_age(zone):
+    zone.start(quiet=0.1)
+    with (zone.input / "open.txt").open("wb") as file:
+        file.write(b"more comes")
+        file.flush()
+        tally = eventually(
+            lambda: (t := zone.watcher.tally()).files and not t.oldest_at and t,
+            "it is seen",
+        )
+        assert (tally.files, tally.bytes) == (1, 10)
+    zone.wait_for(b"open.txt")
 
 
 def test_watching_ends_at_once_while_much_waits(zone):

@@ -105,7 +105,56 @@ def test_the_overview_says_that_all_is_well_and_counts_as_status_does(served):
     assert zone["outcomes"] == status["history"]["outcomes"]
     assert sum(zone["throughput"]["files"]) == 7
     assert sum(zone["throughput"]["failed"]) == 2
-    assert zone == served.get("/zones/default").json
+    # Rates change by the second.
+    wait_for(
+        lambda: (
+            served.get("/overview").json["zones"][0]
+            == served.get("/zones/default").json
+        ),
+        "both tell the same",
+    )
+
+
+def test_each_step_tells_what_it_does_and_did(served):
+    def settled() -> dict[str, Any]:
+        told: dict[str, Any] = served.get("/zones/default").json
+        way = told["steps"][:-1]
+        return {} if any(s["queued"] or s["working"] for s in way) else told
+
+    zone = wait_for(settled, "all steps are at rest")
+    assert zone["in_input"]["files"] == 0
+    assert zone["oldest_waiting_at"] is None
+    steps = {step["step"]: step for step in zone["steps"]}
+    assert list(steps) == ["claim", "store", "index", "release", "track"]
+    assert steps["claim"]["done"] == steps["store"]["done"] == 7
+    assert not any(step["paused"] for step in steps.values())
+    assert steps["index"]["median_seconds"] > 0
+
+
+def test_mlflow_is_told_among_the_services_once_it_was_used(served):
+    def services() -> dict[str, Any]:
+        told = served.get("/overview").json["services"]
+        return {service["service"]: service for service in told}
+
+    mlflow = wait_for(
+        lambda: (s := services()["mlflow"])["healthy"] and s, "a run is logged"
+    )
+    assert list(services()) == ["s3", "postgres", "mlflow"]
+    assert 0 < mlflow["latency_seconds"] < 60
+    assert mlflow["error"] is None
+
+
+def test_throughput_goes_back_an_hour_a_day_and_a_week(served):
+    ended = len(served.zone.receipts())
+    for name, step, parts in (("hour", 60, 60), ("day", 900, 96), ("week", 7200, 84)):
+        told = served.get(f"/throughput?range={name}&zone=default").json
+        assert told["step_seconds"] == step
+        assert told["until"] % step == 0
+        for key in ("files", "failed", "bytes"):
+            assert len(told[key]) == parts
+        assert (sum(told["files"]), sum(told["failed"])) == (ended, 2)
+    assert served.get("/throughput?zone=other").status == 404
+    assert served.get("/throughput?range=year").status == 422
     assert served.get("/zones/other").status == 404
 
 
@@ -218,6 +267,9 @@ def test_a_failure_is_retried_and_another_is_set_aside_not_deleted(served):
     assert kept.read_bytes() == ASIDE
     assert (kept.parent / "old.docx.error.json").exists()
     assert served.post(f"/jobs/{old['id']}/set-aside").status == 409
+    (zone,) = json.loads(served.zone.command("status", "--json").stdout)["zones"]
+    assert (zone["history"]["put_back"], zone["history"]["gone"]) == (1, 1)
+    assert zone["history"]["failed"] == 1
     assert served.get(f"/jobs/{old['id']}").json["job"]["removed_by"] == (
         "anna, set aside"
     )
@@ -236,7 +288,12 @@ def test_a_pause_is_told_by_name_and_ends_with_a_resume(served):
     wait_for(paused, "the pause is told")
     (pause,) = paused()
     assert (pause["by"], pause["step"], pause["reason"]) == ("anna", "store", "tea")
-    assert not served.get("/overview").json["well"]
+    assert pause["next"].startswith("It goes on by itself at ")
+    overview = served.get("/overview").json
+    assert not overview["well"]
+    steps = {step["step"]: step["paused"] for step in overview["zones"][0]["steps"]}
+    assert steps.pop("store") == [pause]
+    assert not any(steps.values())
     (changed,) = served.post("/resume", {}).json["changed"]
     assert changed["step"] == "store"
     wait_for(lambda: not paused(), "it goes on")

@@ -175,7 +175,13 @@ def test_counts_tell_states_outcomes_and_what_was_put_back(journal):
     counts = journal.counts()
     assert counts.under_way == 2
     assert counts.outcomes == {Outcome.FAILED: 3, Outcome.EMPTY: 1}
-    assert (counts.failed, counts.retried) == (2, 1)
+    assert (counts.failed, counts.retried, counts.gone) == (2, 1, 0)
+    journal.note_removed({failed[1].id: "anna, set aside"}, {})
+    counts = journal.counts()
+    assert (counts.failed, counts.retried, counts.gone) == (1, 1, 1)
+    journal.drop([journal.get(job.id) for job in failed[:2]])
+    counts = journal.counts()
+    assert (counts.failed, counts.retried, counts.gone) == (1, 1, 1)
 
 
 def test_the_very_file_that_failed_is_known_again(journal):

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import threading
 import time
@@ -9,7 +10,7 @@ from dropzone import pauses
 from dropzone.errors import Stopping, UsageError, ZoneError
 from dropzone.gate import Gate
 from dropzone.holding import seconds
-from dropzone.pauses import STEPS, Held, Pauses, PausesDamaged
+from dropzone.pauses import STEPS, Held, Pause, Pauses, PausesDamaged
 from zones_helpers import eventually, in_threads
 
 END = time.time() + 1000
@@ -39,6 +40,24 @@ def test_what_is_paused_is_kept_until_its_end(root):
     assert (told["service"], told["by"], told["until"]) == ("person", "anna", END)
     assert told["tries_again_in_seconds"] is None
     assert os.listdir(root / "state") == [pauses.NAME]
+
+
+def test_each_pause_says_what_will_happen_next():
+    at = time.mktime((2090, 1, 2, 14, 5, 0, 0, 0, -1))
+    today = time.localtime()
+    soon = time.mktime((*today[:3], 23, 59, 0, 0, 0, -1))
+    fault = Pause("store", "s3", 0.0, "why", "what to do")
+    later = dataclasses.replace(fault, next_probe=time.monotonic() + 11.5)
+    cases = {
+        held(until=at).pause(): "It goes on by itself at 2090-01-02 14:05.",
+        held(until=soon).pause(): "It goes on by itself at 23:59.",
+        held().pause(): "It stays paused until somebody resumes it.",
+        fault: "It is tried again just now.",
+        later: "It is tried again in 12 s.",
+        dataclasses.replace(later, trying=True): "It is tried again just now.",
+    }
+    for pause, sentence in cases.items():
+        assert pause.told()["next"] == sentence
 
 
 def test_commands_at_once_take_turns(root):

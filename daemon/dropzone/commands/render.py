@@ -94,6 +94,7 @@ def wanted_or_fault(pause: Mapping[str, Any]) -> Iterator[RenderableType]:
         (f"Paused: {pause['step']}", "bold yellow"),
         f", {why}, since {span_since(pause['since'])}{until}: ",
         shown(pause["reason"]),
+        f" {shown(pause['next'])}" if pause.get("next") else "",
     )
     if pause["what_to_do"]:
         yield Text(f"  {shown(pause['what_to_do'])}")
@@ -128,7 +129,7 @@ def serving(zone: ZoneStatus) -> Text:
             text.append(f" for {span_since(zone.since)}")
         if watcher := zone.watcher:
             text.append(
-                f"; {watcher['settling']} in input/ not taken yet"
+                f"; {zone.in_input.files} in input/ not taken yet"
                 f" ({watcher['being_written']} being written)"
             )
         return text
@@ -158,8 +159,10 @@ def _not_told(notifications: Mapping[str, Any]) -> Iterator[RenderableType]:
 def _history(history: History) -> Iterator[RenderableType]:
     done = sum(n for name, n in history.outcomes.items() if name != Outcome.FAILED)
     rate = history.last_minute
+    gone = f", {history.gone} set aside or removed" if history.gone else ""
+    besides = f"{history.put_back} put back{gone}"
     yield Text(
-        f"Processed {done}, failed {history.failed} ({history.put_back} put back), "
+        f"Processed {done}, failed {history.failed} ({besides}), "
         f"under way {history.under_way}; last minute: {rate.files} files, "
         f"{size(rate.bytes)}"
     )

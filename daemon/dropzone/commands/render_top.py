@@ -1,15 +1,16 @@
 """What ``dropzone top`` shows, made of the values that it collected."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from dropzone import steps
 from dropzone.commands.output import ago, cells, clock, shown, span, table
-from dropzone.commands.render import serving, wanted_or_fault
+from dropzone.commands.render import serving, span_since, wanted_or_fault
 from dropzone.models import Job
 from dropzone.status import ZoneStatus
 from dropzone.text import display
@@ -24,16 +25,13 @@ _DOES = {
     "release": "moves to processed/",
     "track": "logs runs in MLflow",
 }
-# What waits before each step, by the state of its jobs.
-_WAITS = {"store": "claimed", "index": "stored", "release": "indexed"}
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One picture. ``rates`` are by zone and step, a minute; ``slots`` of 10 s each."""
+    """One picture; ``slots`` are of 10 s each."""
 
     zones: Sequence[ZoneStatus]
-    rates: Mapping[tuple[str, str], float]
     slots: Sequence[int]
     failures: Sequence[Job]
     said: str = ""
@@ -70,26 +68,28 @@ class View:
         if history.under_way:
             oldest = span(history.oldest_unfinished_seconds or 0)
             yield Text(f"{history.under_way} files under way, the oldest for {oldest}")
+        if zone.in_input.oldest_at is not None:
+            oldest = span_since(zone.in_input.oldest_at)
+            yield Text(
+                f"{zone.in_input.files} files in input/, the oldest for {oldest}"
+            )
         yield self._steps(zone)
         for pause in zone.paused:
             yield from wanted_or_fault(pause)
 
     def _steps(self, zone: ZoneStatus) -> Table:
         made = table("Step", "Waiting", "A minute", "Each", "Now", numbers=_NUMBERS)
-        stopped = {pause["step"]: pause for pause in zone.paused}
-        for step, does in _DOES.items():
-            rate = self.rates.get((zone.zone, step))
-            told = zone.steps.get(step, {"done": 0, "seconds": 0.0})
-            mean = told["seconds"] / told["done"] if told["done"] else None
-            pause = stopped.get(step) or stopped.get("services")
+        for told in steps.of(zone):
+            each = told.median_seconds or told.mean_seconds
+            rate = told.a_minute
             made.add_row(
                 *cells(
-                    step,
-                    _waiting(zone, step),
+                    told.step,
+                    str(told.queued),
                     "" if rate is None else f"{rate:.0f}",
-                    "" if mean is None else length(mean),
+                    length(each),
                 ),
-                _now(zone, pause is not None, does),
+                _now(zone, told),
             )
         return made
 
@@ -149,18 +149,14 @@ def length(seconds: float | None) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else span(seconds)  # noqa: PLR2004 a minute
 
 
-def _waiting(zone: ZoneStatus, step: str) -> str:
-    if step == "claim":
-        inside = zone.watcher.get("settling") if zone.pid else zone.waiting_in_input
-        return str(inside or 0)
-    if step == "track":
-        return str(zone.history.unlogged_batches)
-    return str(zone.history.states.get(_WAITS[step], 0))
-
-
-def _now(zone: ZoneStatus, paused: bool, does: str) -> Text:
-    if paused:
+def _now(zone: ZoneStatus, told: steps.Step) -> Text:
+    if told.paused:
         return Text("paused", style="bold yellow")
+    if zone.pid is None:
+        return Text("no daemon", style="dim")
+    if (work := told.longest) is None:
+        return Text(_DOES[told.step])
+    more = f" and {told.working - 1} more" if told.working > 1 else ""
     return Text(
-        shown(does) if zone.pid else "no daemon", style="" if zone.pid else "dim"
+        f"{shown(work['path'])} for {length(time.time() - work['since'])}{more}"
     )

@@ -8,8 +8,7 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -18,65 +17,32 @@ from rich.live import Live
 from dropzone import status
 from dropzone.commands import access, output, pausing, render_top
 from dropzone.errors import DropzoneError
-from dropzone.journal import Journal
 from dropzone.lookup import Zones
 from dropzone.models import Status
 from dropzone.settings import Settings
+from dropzone.throughput import Span, Throughput, added
 
 _REFRESH_SECONDS = 2.0
 # Looking may take one part in so many of the time: below 2 % of a processor.
 _SHARE = 60
-_SLOT_SECONDS = 10.0
-_SLOTS = 60
+_SPAN = Span(seconds=10, parts=60)
 _FAILURES = 5
 
 
-@dataclass(slots=True)
 class _Seen:
-    """What was there at the last looks, for rates: when, and counts by zone, step."""
+    """What ended of late; what is over is counted once."""
 
-    looks: list[tuple[float, dict[tuple[str, str], float]]] = field(
-        default_factory=list
-    )
-    slots: dict[int, int] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._zones: dict[str, Throughput] = {}
 
-    def rates(self, zones: list[status.ZoneStatus]) -> dict[tuple[str, str], float]:
-        """Return what each step did in a minute, over the last one, once known."""
-        now = time.monotonic()
-        counts = {
-            (zone.zone, step): told["done"]
-            for zone in zones
-            for step, told in zone.steps.items()
-        }
-        self.looks = [(at, old) for at, old in self.looks if now - at <= 60.0]  # noqa: PLR2004 a minute
-        self.looks.append((now, counts))
-        since, before = self.looks[0]
-        if now - since < 1.0:
-            return {}
-        # A daemon that was started anew counts from nothing.
-        return {
-            key: max(0.0, count - before.get(key, 0.0)) * 60.0 / (now - since)
-            for key, count in counts.items()
-        }
-
-    def throughput(self, journals: Sequence[Journal]) -> list[int]:
+    def throughput(self, zones: Zones) -> list[int]:
         """Return the files that ended in each of the last slots, the oldest first."""
-        # On the clock's own tens of seconds, or each look would count others.
-        last = int(time.time() // _SLOT_SECONDS)
-        # What was counted stays, but for the slot that was not over and the one before,
-        # where the last commits came later.
-        known = max(self.slots, default=0) - 1
-        first = min(max(last - _SLOTS + 1, known), last)
-        self.slots.update(dict.fromkeys(range(first, last + 1), 0))
-        for journal in journals:
-            since = first * _SLOT_SECONDS
-            for row in journal.rows(
-                "ended_by_slot", since=since, seconds=_SLOT_SECONDS
-            ):
-                if first + row["slot"] <= last:
-                    self.slots[first + row["slot"]] += row["jobs"]
-        self.slots = {slot: n for slot, n in self.slots.items() if slot > last - _SLOTS}
-        return [self.slots.get(slot, 0) for slot in range(last - _SLOTS + 1, last + 1)]
+        now = time.time()
+        told = [
+            self._zones.setdefault(zone.name, Throughput(_SPAN)).look(journal, now)
+            for zone, journal in zones.journals
+        ]
+        return [part.files for part in added(told, _SPAN.parts)]
 
 
 def top(config: Path | None, *, once: bool) -> None:
@@ -125,8 +91,8 @@ def _look(settings: Settings, seen: _Seen, said: str = "") -> render_top.View:
             if known.journals
             else []
         )
-        slots = seen.throughput([journal for _, journal in known.journals])
-    return render_top.View(zones, seen.rates(zones), slots, failures, said)
+        slots = seen.throughput(known)
+    return render_top.View(zones, slots, failures, said)
 
 
 def _act(config: Path | None, key: str, said: str) -> str:

@@ -83,10 +83,15 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Jobs by state and by outcome; ``retried`` of the failed were put back."""
+    """Jobs by state and by outcome.
+
+    Of the failed, ``failed`` wait for a person in ``failed/``, ``retried`` were put
+    back, and the files of the others are ``gone``: set aside or removed.
+    """
 
     states: Mapping[Status, int]
     outcomes: Mapping[Outcome, int]
+    failed: int = 0
     retried: int = 0
 
     @property
@@ -94,9 +99,9 @@ class Counts:
         return sum(n for state, n in self.states.items() if state not in ENDED)
 
     @property
-    def failed(self) -> int:
-        """Failed jobs that nobody has put back yet."""
-        return self.outcomes.get(Outcome.FAILED, 0) - self.retried
+    def gone(self) -> int:
+        every = self.outcomes.get(Outcome.FAILED, 0)
+        return max(0, every - self.failed - self.retried)
 
 
 class _Shrink(Unit[None]):
@@ -359,10 +364,11 @@ class Journal:
             states[Status(row["status"])] += row["jobs"]
             if row["outcome"]:
                 outcomes[Outcome(row["outcome"])] += row["jobs"]
-        retried = 0
+        failed = retried = 0
         if outcomes[Outcome.FAILED]:
-            retried = outcomes[Outcome.FAILED] - self._rows("failed_open")[0]["jobs"]
-        return Counts(states, outcomes, retried)
+            failed = self._rows("failed_open")[0]["jobs"]
+            retried = self._rows("failed_retried")[0]["jobs"]
+        return Counts(states, outcomes, failed, retried)
 
     def rows(self, name: str, /, **values: Any) -> list[dict[str, Any]]:
         """Return the rows of one of the named read statements."""

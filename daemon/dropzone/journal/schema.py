@@ -7,7 +7,7 @@ from dropzone import queries
 from dropzone.errors import ConfigurationError, ZoneError
 from dropzone.journal.writer import JournalDamaged
 
-VERSION = 2
+VERSION = 3
 # No dropzone ever gets here: the number was overwritten.
 _LATEST_VERSION = 10_000
 

@@ -45,6 +45,10 @@ CREATE INDEX jobs_by_inode ON jobs (inode) WHERE status = 'failed';
 CREATE INDEX jobs_kept ON jobs (status, ended_at, size)
     WHERE removed_at IS NULL AND ended_at IS NOT NULL;
 
+-- The others, for what ended when.
+CREATE INDEX jobs_removed ON jobs (ended_at, status, size)
+    WHERE removed_at IS NOT NULL;
+
 -- What in input/ cannot become a job as it is, and what a person can do about it.
 CREATE TABLE findings (
     path        BLOB PRIMARY KEY,

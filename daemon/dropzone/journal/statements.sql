@@ -78,12 +78,17 @@ WHERE id < :before AND id >= :after
 ORDER BY id DESC LIMIT :limit
 
 -- name: ended_by_time
--- By the index of kept files alone.
+-- By the indexes of kept and of removed files alone.
 SELECT CAST((ended_at - :since) / :step AS INTEGER) AS part, status,
     count(*) AS jobs, sum(size) AS bytes
-FROM jobs
-WHERE removed_at IS NULL AND ended_at IS NOT NULL AND status IN ('done', 'failed')
-    AND ended_at >= :since AND ended_at < :until
+FROM (
+    SELECT status, ended_at, size FROM jobs
+    WHERE removed_at IS NULL AND ended_at IS NOT NULL AND status IN ('done', 'failed')
+        AND ended_at >= :since AND ended_at < :until
+    UNION ALL
+    SELECT status, ended_at, size FROM jobs
+    WHERE removed_at IS NOT NULL AND ended_at >= :since AND ended_at < :until
+)
 GROUP BY part, status
 
 -- name: unfinished
@@ -107,10 +112,16 @@ UNION ALL
 SELECT status, outcome, sum(jobs) AS jobs FROM dropped GROUP BY status, outcome
 
 -- name: failed_open
+-- What lies in failed/ and waits for a person. Rows are dropped of files only that are
+-- gone.
+SELECT count(*) AS jobs FROM jobs
+WHERE status = 'failed' AND end_reason <> 'retried' AND removed_at IS NULL
+
+-- name: failed_retried
 SELECT (
-    SELECT count(*) FROM jobs WHERE status = 'failed' AND end_reason <> 'retried'
+    SELECT count(*) FROM jobs WHERE status = 'failed' AND end_reason = 'retried'
 ) + (
-    SELECT coalesce(sum(jobs), 0) FROM dropped WHERE status = 'failed' AND NOT retried
+    SELECT coalesce(sum(jobs), 0) FROM dropped WHERE status = 'failed' AND retried
 ) AS jobs
 
 -- name: oldest_unfinished
@@ -125,11 +136,6 @@ GROUP BY status
 -- name: ended_since
 SELECT count(*) AS jobs, coalesce(sum(size), 0) AS bytes FROM jobs
 WHERE id > :after AND ended_at >= :since
-
--- name: ended_by_slot
-SELECT CAST((ended_at - :since) / :seconds AS INTEGER) AS slot, count(*) AS jobs
-FROM jobs WHERE status IN ('done', 'failed') AND ended_at >= :since AND removed_at IS NULL
-GROUP BY slot
 
 -- name: collections
 SELECT collection, outcome, sum(jobs) AS jobs, sum(bytes) AS bytes FROM (

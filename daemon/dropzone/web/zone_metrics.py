@@ -1,6 +1,7 @@
 """What ``/metrics`` tells of each zone."""
 
 import contextlib
+import dataclasses
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -36,12 +37,12 @@ def _age(moment: float | None) -> float:
 _BACKLOG: Table[Backlog] = (
     (
         "dropzone_oldest_waiting_seconds",
-        "Age of the oldest file that was taken and has not ended; 0 for none.",
+        "Age of the oldest file that was dropped and has not ended; 0 for none.",
         lambda b: _age(b.oldest),
     ),
     (
         "dropzone_failed_files",
-        "Files in failed/ that nobody has put back.",
+        "Files in failed/ that wait for a person.",
         lambda b: b.failed,
     ),
     (
@@ -121,6 +122,18 @@ _WATCHER: tuple[tuple[Any, str, str, Callable[[Any], float]], ...] = (
         "Files in input/ that somebody writes to, out of those that settle.",
         lambda told: told["being_written"],
     ),
+    (
+        gauge,
+        "dropzone_input_files",
+        "Files in input/ that were not taken yet.",
+        lambda told: told["in_input"]["files"],
+    ),
+    (
+        gauge,
+        "dropzone_input_bytes",
+        "Bytes of the files in input/ that were not taken yet.",
+        lambda told: told["in_input"]["bytes"],
+    ),
 )
 
 
@@ -186,7 +199,7 @@ class ZoneMetrics(Collector):
 
     def _backlog(self, zones: Sequence[ZoneService]) -> Iterator[Metric]:
         told = {
-            zone.zone.name: found
+            zone.zone.name: _with_input(found, zone)
             for zone in zones
             if (found := self._backlog_of(zone)) is not None
         }
@@ -271,6 +284,13 @@ class ZoneMetrics(Collector):
                 (),
                 rows,
             )
+
+
+def _with_input(backlog: Backlog, zone: ZoneService) -> Backlog:
+    """Return the backlog with what was not taken yet, in the age of its oldest."""
+    moments = (backlog.oldest, zone.watcher.tally().oldest_at)
+    oldest = min((at for at in moments if at is not None), default=None)
+    return dataclasses.replace(backlog, oldest=oldest)
 
 
 def _work(zones: Sequence[ZoneService]) -> Iterator[Metric]:

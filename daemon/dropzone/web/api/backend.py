@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from dropzone.config import Loaded
 from dropzone.reloading import Reload
 from dropzone.sessions import SessionPool
+from dropzone.sessions.health import Health
 from dropzone.settings import Settings, Zone
 from dropzone.web.problems import Problem
 from dropzone.zone_service import ZoneService
@@ -27,6 +28,8 @@ class Backend:
     ask_reload: Callable[[], None]
     last_reload: Callable[[], Reload | None]
     stop: threading.Event
+    #: How MLflow did when it was last used.
+    mlflow: Callable[[], Health]
 
     def connected(self) -> SessionPool:
         """Return the sessions.

@@ -28,7 +28,18 @@ _LOOK_SECONDS = 1.0
 _RETRY_MILLIS = 3000
 _MEDIA = "text/event-stream"
 # They change by themselves; who shows them counts them down.
-_RESTLESS = {"zones": {"__all__": {"paused": {"__all__": {"tries_again_in_seconds"}}}}}
+_COUNTED_DOWN: dict[str, Any] = {
+    "paused": {"__all__": {"tries_again_in_seconds", "next"}}
+}
+_RESTLESS: Any = {
+    "zones": {
+        "__all__": {
+            **_COUNTED_DOWN,
+            "steps": {"__all__": _COUNTED_DOWN},
+            "in_input": {"counted_at"},
+        }
+    }
+}
 
 
 class Feed:

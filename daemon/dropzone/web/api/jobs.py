@@ -17,7 +17,7 @@ from dropzone.settings import Settings
 from dropzone.text import clean
 from dropzone.web.api import models
 from dropzone.web.api.backend import Backend
-from dropzone.web.api.operation import Ask, Given, Operation
+from dropzone.web.api.operation import Ask, Given, Operation, Text
 from dropzone.web.problems import Problem
 
 _SQL = queries.load("dropzone", "sql/documents.sql")
@@ -30,7 +30,6 @@ JobId = Annotated[
         pattern="^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
     ),
 ]
-Text = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
 class Listing(Given):

@@ -21,7 +21,11 @@ class Me(BaseModel):
 
 
 class Pause(BaseModel):
-    """A step that stands still, and when it is tried again."""
+    """A step that stands still, and when it is tried again.
+
+    ``next`` says what will happen, in a sentence; its times are those of the daemon's
+    machine.
+    """
 
     step: str
     service: str
@@ -31,6 +35,7 @@ class Pause(BaseModel):
     tries_again_in_seconds: float | None
     by: str
     until: float | None
+    next: str
 
 
 class Finding(BaseModel):
@@ -55,7 +60,7 @@ class Collection(BaseModel):
 
 
 class Throughput(BaseModel):
-    """What ended in each part of the last hour, the oldest part first."""
+    """What ended in each part of the time until ``until``, the oldest part first."""
 
     until: float
     step_seconds: float
@@ -64,8 +69,57 @@ class Throughput(BaseModel):
     bytes: list[int]
 
 
+class RangeThroughput(Throughput):
+    """The same of one zone, or of all; parts of the past do not change."""
+
+    range: str
+    zone: str | None
+
+
+class Work(BaseModel):
+    """What is worked on: a job, or of the step track a batch."""
+
+    job: str | None
+    batch: str | None
+    path: str
+    path_quoted: str
+    since: float
+
+
+class Step(BaseModel):
+    """What a step is doing. ``longest`` has been worked on for the longest time.
+
+    ``queued`` are files, of the step track batches. ``a_minute`` is the rate of the
+    last minute, ``median_seconds`` the time of one of the last five.
+    """
+
+    step: str
+    queued: int
+    working: int
+    longest: Work | None
+    paused: list[Pause]
+    done: int
+    a_minute: float | None
+    median_seconds: float | None
+    mean_seconds: float | None
+
+
+class InInput(BaseModel):
+    """What was dropped and not taken yet, as the watcher last saw it."""
+
+    files: int
+    bytes: int | None
+    oldest_at: float | None
+    counted_at: float | None
+
+
 class Zone(BaseModel):
-    """How a zone is doing. ``well`` is false while a step is paused by a fault."""
+    """How a zone is doing. ``well`` is false while a step is paused by a fault.
+
+    ``failed`` waits for a person in failed/; of the others that failed, ``put_back``
+    are tried anew, and ``gone`` were set aside or removed. ``oldest_waiting_at`` counts
+    what lies in input/ too, ``oldest_unfinished_at`` only what was taken.
+    """
 
     zone: str
     path: str
@@ -78,7 +132,11 @@ class Zone(BaseModel):
     under_way: int
     failed: int
     put_back: int
+    gone: int
     oldest_unfinished_at: float | None
+    oldest_waiting_at: float | None
+    in_input: InInput
+    steps: list[Step]
     unlogged_batches: int
     queued: dict[str, int]
     watcher: dict[str, Any]

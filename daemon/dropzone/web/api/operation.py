@@ -4,11 +4,11 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import anyio
 import anyio.to_thread
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -24,6 +24,7 @@ from dropzone.web_settings import Role
 #: So many operations work at once; the others wait. They read the journal and files.
 THREADS = 4
 _JSON = "application/json"
+Text = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
 class Given(BaseModel):

@@ -1,21 +1,17 @@
 """How everything is doing: the snapshot that status, metrics and messages share."""
 
-import time
 from collections.abc import Sequence
-from typing import Any
 
-from dropzone import __version__, plain, status
-from dropzone.journal import Journal
+from dropzone import __version__, plain, status, steps
 from dropzone.sessions.health import Health
 from dropzone.status import ZoneStatus
 from dropzone.web.api import models
 from dropzone.web.api.backend import Backend
 from dropzone.web.api.operation import Ask, Operation
+from dropzone.web.api.throughput import Throughputs
 from dropzone.web.problems import Problem
 from dropzone.web.sparing import Sparing
 
-_PARTS = 60
-_STEP_SECONDS = 60
 _LEAST_SECONDS = 1.0
 
 
@@ -25,6 +21,7 @@ class Snapshots:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._spared = Sparing(self._make, _LEAST_SECONDS)
+        self._throughputs = Throughputs()
 
     def __call__(self) -> models.Overview:
         return self._spared()
@@ -49,6 +46,7 @@ class Snapshots:
                 self._zone,
                 models.Zone,
             ),
+            self._throughputs.operation,
         )
 
     def _zone(self, _backend: Backend, ask: Ask) -> models.Zone:
@@ -73,7 +71,6 @@ class Snapshots:
 
     def _told(self, zone: ZoneStatus) -> models.Zone:
         history = zone.history
-        oldest, throughput = _from_journal(zone)
         return models.Zone.model_validate(
             {
                 "zone": zone.zone,
@@ -87,14 +84,18 @@ class Snapshots:
                 "under_way": history.under_way,
                 "failed": history.failed,
                 "put_back": history.put_back,
-                "oldest_unfinished_at": oldest,
+                "gone": history.gone,
+                "oldest_unfinished_at": history.oldest_unfinished_at,
+                "oldest_waiting_at": zone.oldest_waiting_at,
+                "in_input": plain.of(zone.in_input),
+                "steps": plain.of(steps.of(zone)),
                 "unlogged_batches": history.unlogged_batches,
                 "queued": self._queued(zone.zone),
                 "watcher": zone.watcher,
                 "paused": list(zone.paused),
                 "pauses_unknown": zone.pauses_unknown,
                 "refused": plain.of(history.refused),
-                "throughput": throughput,
+                "throughput": self._throughputs.of_zone(zone),
             }
         )
 
@@ -107,9 +108,11 @@ class Snapshots:
     def _services(self) -> Sequence[models.Service]:
         pool = self._backend.pool()
         known = {} if pool is None else pool.health(look=False)
-        # MLflow is used by a process of its own, and shows as the step track.
+        # MLflow is used by a process of its own.
+        known = {**known, "mlflow": self._backend.mlflow()}
         return [
-            _service(name, known.get(name, Health())) for name in ("s3", "postgres")
+            _service(name, known.get(name, Health()))
+            for name in ("s3", "postgres", "mlflow")
         ]
 
 
@@ -121,32 +124,6 @@ def _service(name: str, health: Health) -> models.Service:
         checked_at=health.last_check,
         latency_seconds=health.latency_seconds,
     )
-
-
-def _from_journal(zone: ZoneStatus) -> tuple[float | None, dict[str, Any]]:
-    # Whole minutes: the same parts for every look.
-    until = (int(time.time()) // _STEP_SECONDS + 1) * _STEP_SECONDS
-    made: dict[str, Any] = {
-        "until": until,
-        "step_seconds": _STEP_SECONDS,
-        **{name: [0] * _PARTS for name in ("files", "failed", "bytes")},
-    }
-    if not zone.served:
-        return None, made
-    journal = Journal(zone.path / "state" / "journal.sqlite", create=False)
-    try:
-        since = until - _PARTS * _STEP_SECONDS
-        span = {"since": since, "until": until, "step": _STEP_SECONDS}
-        for row in journal.rows("ended_by_time", **span):
-            part = min(max(int(row["part"]), 0), _PARTS - 1)
-            made["files"][part] += row["jobs"]
-            made["bytes"][part] += row["bytes"]
-            if row["status"] == "failed":
-                made["failed"][part] += row["jobs"]
-        oldest: float | None = journal.rows("oldest_unfinished")[0]["created_at"]
-    finally:
-        journal.close()
-    return oldest, made
 
 
 def _sentence(zone: ZoneStatus) -> str:
@@ -161,9 +138,19 @@ def _sentence(zone: ZoneStatus) -> str:
 
 
 def _all_well(zones: Sequence[models.Zone]) -> str:
-    waiting = sum(zone.under_way for zone in zones)
+    waiting = sum(zone.under_way + zone.in_input.files for zone in zones)
     failed = sum(zone.failed for zone in zones)
-    told = f"{waiting} files are under way" if waiting else "Nothing waits"
+    told = "Nothing waits"
+    if waiting:
+        told = f"{_files(waiting)} {_are(waiting)} under way"
     if failed:
-        told += f", and {failed} files failed and wait for you"
+        told += f", and {_files(failed)} failed and {_are(failed)} waiting for you"
     return f"All is well. {told}."
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"

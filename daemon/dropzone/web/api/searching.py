@@ -10,8 +10,7 @@ from dropzone.embed import make_embedder
 from dropzone.search import Search
 from dropzone.web.api import models
 from dropzone.web.api.backend import Backend
-from dropzone.web.api.jobs import Text
-from dropzone.web.api.operation import Ask, Given, Operation
+from dropzone.web.api.operation import Ask, Given, Operation, Text
 
 
 class Query(Given):
