@@ -8,6 +8,7 @@
 #             and storms; takes hours. SEED=1 repeats; FILES=5000 KILLS=200 SECONDS=1800
 #             are a storm's size and its time to settle; STRIDE=8 takes
 #             each eighth call; TESTS=-kstorm takes a part
+# make screenshots  those in docs/, taken in Chromium
 # make soak   two daemons for an hour (MINUTES=60), restarted, reloaded, their servers killed
 
 VENV := .venv
@@ -21,7 +22,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; 
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install \
 	--constraint constraints.txt
 
-.PHONY: run test check chaos soak format lock locks image sbom clean
+.PHONY: run test check chaos soak screenshots format lock locks image sbom clean
 
 run: $(VENV)/.installed
 	@exec $(BIN)/dropzone run
@@ -54,6 +55,9 @@ chaos: $(VENV)/.installed-dev
 soak: $(VENV)/.installed-dev
 	@rm -rf dist/soak
 	@$(BIN)/python tests/chaos/soak.py --minutes $(or $(MINUTES),60) --out dist/soak
+
+screenshots: $(VENV)/.installed-dev
+	@PYTHONPATH=tests $(BIN)/python tests/browser/screenshots.py --out $(or $(OUT),docs/screenshots)
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .

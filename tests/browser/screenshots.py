@@ -1,0 +1,135 @@
+"""Takes screenshots of every page, at two sizes, dark and light: make screenshots.
+
+PYTHONPATH=tests python tests/browser/screenshots.py [--out FOLDER] [--only now,files]
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from PIL import Image
+from playwright.sync_api import Page
+
+import scenery
+from browsing import TOKENS, Pages, Site, a_browser, site_of
+from daemons import wait_for, zone_on
+from servers import servers
+from webclient import get, post
+
+_COLOURS = 192
+_HEADERS = {"authorization": f"Bearer {TOKENS['operate']}"}
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A page to take; ``prepare`` does what a person would do first."""
+
+    path: str
+    role: str | None = "operate"
+    prepare: Callable[[Page], None] = lambda _: None
+
+
+def shots(site: Site) -> Mapping[str, Shot]:
+    """Return the pages that are taken while all goes well, by their names."""
+    return {
+        "now": Shot("/"),
+        "files": Shot("/files"),
+        "journey": Shot(f"/files/{_job(site, scenery.JOURNEY)}"),
+        "failed": Shot(f"/files/{_job(site, scenery.FAILED)}"),
+        "failures": Shot("/failures"),
+        "drop": Shot("/drop"),
+        "search": Shot(f"/search?q={quote(scenery.QUESTION)}"),
+        "settings": Shot("/settings"),
+        "login": Shot("/login", role=None),
+    }
+
+
+def _job(site: Site, path: str) -> str:
+    found = get(f"{site.url}/api/v1/lookup?q={quote(path)}", **_HEADERS).json
+    return str(found["jobs"][0]["id"])
+
+
+def paused(site: Site) -> Mapping[str, Shot]:
+    """Let files wait behind a paused step; return what is taken then."""
+    held = {"steps": ["index"], "seconds": 3600, "reason": "Postgres is being moved."}
+    post(f"{site.url}/api/v1/pause", held, **_HEADERS)
+    wait_for(lambda: _overview(site)["paused"], "the pause holds")
+    wanted = scenery.later()
+    scenery.drop(site.zone, wanted)
+    wait_for(lambda: _overview(site)["under_way"] == len(wanted), "files are under way")
+    return {"paused": Shot("/"), "waiting": Shot("/files?state=stored")}
+
+
+def _overview(site: Site) -> Mapping[str, Any]:
+    told: Mapping[str, Any] = get(f"{site.url}/api/v1/overview", **_HEADERS).json[
+        "zones"
+    ][0]
+    return told
+
+
+def take(pages: Pages, wanted: Mapping[str, Shot], options: argparse.Namespace) -> None:
+    """Take each page at each size and in each colour; tell what complains."""
+    for name, shot in wanted.items():
+        if options.only and name not in options.only.split(","):
+            continue
+        for size in ("desktop", "phone"):
+            for colour in ("light", "dark"):
+                page = pages.open(
+                    shot.path,
+                    role=shot.role,
+                    phone=size == "phone",
+                    dark=colour == "dark",
+                )
+                shot.prepare(page)
+                page.evaluate("document.fonts.ready")
+                path = options.out / f"{name}-{size}-{colour}.png"
+                page.screenshot(path=path, full_page=options.full)
+                _make_small(path)
+        _close(pages, name)
+
+
+def _close(pages: Pages, name: str) -> None:
+    try:
+        pages.close()
+    except AssertionError as error:
+        print(f"{name}: {error}")
+
+
+def _make_small(path: Path) -> None:
+    with Image.open(path) as image:
+        few = image.convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
+    few.save(path, optimize=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("docs/screenshots"))
+    parser.add_argument("--only", help="names, with commas between")
+    parser.add_argument("--full", action="store_true", help="the whole page")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory() as made,
+        servers(Path(made)) as addresses,
+        a_browser(Path(made)) as browser,
+    ):
+        zone = zone_on(Path(made) / "base", addresses)
+        scenery.history(zone.root)
+        with site_of(zone) as site:
+            files = scenery.real()
+            scenery.drop(zone, files)
+            scenery.wait_until_ended(zone, len(files))
+            pages = Pages(browser, site.url)
+            take(pages, shots(site), options)
+            take(pages, paused(site), options)
+    taken = list(options.out.glob("*.png"))
+    size = sum(one.stat().st_size for one in taken)
+    print(f"{len(taken)} pictures in {options.out}, {size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
