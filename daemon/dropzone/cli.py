@@ -101,6 +101,14 @@ def add(
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait until each file has ended.")
     ] = False,
+    metadata: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metadata",
+            metavar="NAME=VALUE",
+            help="What is to be known of the files; may be given several times.",
+        ),
+    ] = None,
     config: Config = None,
     as_json: Json = False,
 ) -> None:
@@ -116,6 +124,7 @@ def add(
         collection=collection,
         zone=zone,
         wait=wait,
+        metadata=metadata or (),
         config=config,
         as_json=as_json,
     )

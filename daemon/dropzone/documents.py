@@ -134,6 +134,7 @@ class Documents:
             if not added:
                 _upgrade(connection, [placed])
             _fill(connection, _model_id(connection, self._model), [placed])
+            _give(connection, [placed])
             connection.execute(SQL["drop_delivery"], [write.request.job_id])
             _deliver(connection, [placed], replaced)
 
@@ -207,6 +208,7 @@ def _commit(
     full = [place for place in placed if place.outcome is not Outcome.DUPLICATE]
     _upgrade(connection, [p for p in full if p.write.key not in added])
     _fill(connection, _model_id(connection, model), full)
+    _give(connection, placed)
     _deliver(connection, placed, replaced)
 
 
@@ -311,6 +313,18 @@ def _fill(connection: Connection, model_id: int, placed: Sequence[_Placed]) -> N
     )
 
 
+def _give(connection: Connection, placed: Sequence[_Placed]) -> None:
+    """Add what persons said of these drops; of two the later one holds."""
+    rows = [
+        {"id": place.document_id, "given": jsonb(_storable(place.write.request.given))}
+        for place in placed
+        if place.write.request.given
+    ]
+    if rows:
+        with connection.cursor() as cursor:
+            cursor.executemany(SQL["give"], rows)
+
+
 def _deliver(
     connection: Connection, placed: Sequence[_Placed], replaced: set[int]
 ) -> None:
@@ -353,10 +367,12 @@ def _request(request: IndexRequest) -> dict[str, Any]:
 
 
 def _row(write: DocumentWrite) -> dict[str, Any]:
+    # What persons say has a key of its own; a document's may not pretend to be it.
+    found = {k: v for k, v in (write.metadata or {}).items() if k != "given"}
     return _request(write.request) | {
         "doc_type": write.request.doc_type,
         "status": write.status,
-        "metadata": jsonb(_storable(write.metadata or {})),
+        "metadata": jsonb(_storable(found)),
         "notes": [text.clean(note) for note in write.notes],
         "chunk_count": len(write.chunks),
     }

@@ -6,7 +6,7 @@ It lies in an extended attribute, which goes along with every rename.
 import errno
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dropzone.errors import UsageError, ZoneError
@@ -44,6 +44,26 @@ def checked(mapping: Mapping[Any, Any]) -> dict[str, str]:
             f"The metadata is longer than {MOST_BYTES} bytes in all.", hint=_HINT
         )
     return dict(mapping)
+
+
+def parsed(words: Iterable[str]) -> dict[str, str]:
+    """Return what ``name=value``, several times, mean.
+
+    Raises:
+        UsageError: one has no name or no sign between, or see ``checked``.
+
+    """
+    found: dict[str, str] = {}
+    for word in words:
+        name, sign, value = word.partition("=")
+        if not sign or name in found:
+            wrong = "is given twice" if sign else "has no ="
+            raise UsageError(
+                f"The metadata {display(name)!r} {wrong}.",
+                hint="Write for example: --metadata author=Ada --metadata year=1843.",
+            )
+        found[name] = value
+    return checked(found)
 
 
 def write(fd: int, mapping: Mapping[str, str]) -> None:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dropzone import disk, log, tries
+from dropzone import describing, disk, log, tries
 from dropzone.extract import doc_type_of
 from dropzone.journal import Finding, Journal, move
 from dropzone.listing import Entry, Unreadable
@@ -86,19 +86,28 @@ class Intake:
             claim = Claim(job.id, entry.path, entry.signature)
             self._measures.doing.begin("claim", job.id, entry.path)
             try:
-                there = self._folders.claim(claim)
+                claimed = self._claim(claim, job)
             except OSError as error:
                 missed.append((job, error))
                 self._unclaimed.append(job)
             else:
-                data = {"ctime_ns": there.ctime_ns}
-                self._claimed.append((move(job, Status.CLAIMED, data=data), claim))
+                self._claimed.append((claimed, claim))
         taken = self._finish(begun)
         for _, reason in missed:
             if reason.errno in disk.ERRORS:
                 raise disk.fault(reason)
         unsettled, findings = _sorted(missed)
         return Taken(taken, unsettled, (*findings, *waiting))
+
+    def _claim(self, claim: Claim, job: Job) -> Job:
+        described = [job]
+
+        def taken(fd: int) -> None:
+            described[0] = describing.described(job, fd)
+
+        there = self._folders.claim(claim, taken)
+        data = {**described[0].data, "ctime_ns": there.ctime_ns}
+        return move(described[0], Status.CLAIMED, data=data)
 
     def _finish(self, begun: float) -> int:
         """Make renamed files durable, journal them, and hand them on."""

@@ -106,6 +106,8 @@ class IndexRequest:
     local_path: Path | None = None
     #: How the file looked when it was stored: device, inode, size, mtime and ctime.
     seen: tuple[int, ...] | None = None
+    #: What a person said of the file, text by name.
+    given: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -123,6 +125,7 @@ class IndexRequest:
             s3_key=job.s3_key or "",
             local_path=local_path,
             seen=seen,
+            given=job.metadata.get("given", {}),
         )
 
 

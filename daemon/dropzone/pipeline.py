@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from dropzone import log, tries
+from dropzone import describing, log, tries
 from dropzone.errors import WRITTEN_TO, SourceChanged, Stopping
 from dropzone.gate import Gate
 from dropzone.heartbeats import Heartbeats
@@ -349,7 +349,7 @@ def _indexed(job: Job, outcome: IndexOutcome) -> Job:
         **job.data,
         "document_id": outcome.document_id,
         "chunks": outcome.chunks,
-        "notes": list(outcome.notes),
+        "notes": describing.notes_with(job, outcome.notes),
     }
     return move(
         job, Status.INDEXED, outcome=outcome.outcome or Outcome.INDEXED, data=data

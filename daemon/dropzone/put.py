@@ -9,12 +9,12 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from dropzone import fsops, places
+from dropzone import fsops, given, places
 from dropzone.errors import ZoneError
 from dropzone.text import display
 
@@ -46,13 +46,14 @@ class Placed:
 class Putter:
     """Puts copies of files into one zone. Use it as a context manager."""
 
-    def __init__(self, root: Path) -> None:
-        """Make the folders that are missing.
+    def __init__(self, root: Path, metadata: Mapping[str, str] | None = None) -> None:
+        """Make the folders that are missing; ``metadata`` goes with every file.
 
         Raises:
             ZoneError: this user may not write there.
 
         """
+        self._metadata = metadata or {}
         self._stack = contextlib.ExitStack()
         try:
             (root / "input").mkdir(parents=True, exist_ok=True)
@@ -81,6 +82,7 @@ class Putter:
 
         Raises:
             OSError: it cannot be read, or the zone's disk does not take it.
+            ZoneError: the zone's file system takes no metadata.
 
         """
         with self._copy(source.file, copied) as (name, status):
@@ -111,6 +113,8 @@ class Putter:
                 copied(len(block))
             if self._owner is not None:
                 os.fchown(target, *self._owner)
+            if self._metadata:
+                given.write(target, self._metadata)
             os.utime(target, ns=(was.st_atime_ns, was.st_mtime_ns))
             os.fsync(target)
             yield name, os.fstat(target)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from dropzone import log, places, tries
+from dropzone import describing, log, places, tries
 from dropzone.errors import ServiceUnavailable
 from dropzone.journal import Journal, move
 from dropzone.measures import Measures, ZoneMeasures
@@ -188,6 +188,7 @@ def _receipt(ending: Ending, area: str, place: bytes, batch: str) -> dict[str, A
         "ended_at": _iso(time.time()),
         # Only where there are any; readers of the chain take any key.
         **({"tries": vain} if vain else {}),
+        **({"given": given} if (given := describing.given_of(job)) else {}),
     }
 
 

@@ -4,6 +4,7 @@ Place is state: what lies in ``state/work/JOB/`` is claimed, whatever else is kn
 The journal adds how far the job had come, the receipts whether it was ending.
 """
 
+import contextlib
 import dataclasses
 import datetime as dt
 import itertools
@@ -13,7 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dropzone import heartbeats, log
+from dropzone import describing, fsops, heartbeats, log
+from dropzone.errors import SourceChanged
 from dropzone.extract import doc_type_of
 from dropzone.journal import Journal, move
 from dropzone.models import (
@@ -228,6 +230,11 @@ class Rescuer:
 
     def _as_claimed(self, job: Job) -> Job:
         signature = self._folders.signature(job.id, job.path)
+        with (
+            contextlib.suppress(SourceChanged),
+            fsops.opened(self._folders.open_payload(job.id, job.path)) as fd,
+        ):
+            job = describing.described(job, fd)
         return move(job, Status.CLAIMED, **_seen(job, signature))
 
 
@@ -281,7 +288,6 @@ def job_of(receipt: dict[str, Any], *, moved: bool) -> Job:
     outcome = Outcome(receipt["outcome"])
     ended = dt.datetime.fromisoformat(receipt["ended_at"]).timestamp()
     data = {name: receipt[name] for name in _DATA if receipt.get(name) is not None}
-    retry_of = receipt.get("retry_of")
     job = Job(
         id=receipt["job"],
         zone=receipt["zone"],
@@ -297,7 +303,9 @@ def job_of(receipt: dict[str, Any], *, moved: bool) -> Job:
         created_at=time_of(receipt["job"]),
         last_activity=ended,
         data=data,
-        metadata={"retry_of": retry_of} if retry_of else {},
+        metadata={
+            name: receipt[name] for name in ("retry_of", "given") if receipt.get(name)
+        },
     )
     if not moved:
         return job

@@ -4,7 +4,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from dropzone import queries
@@ -59,6 +59,8 @@ class Hit:
     marks: tuple[tuple[int, int], ...]
     score: float
     matched_by: Match
+    #: What persons said of the file, text by name.
+    given: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,10 +159,13 @@ class ZoneFolders:
 
     # Claiming
 
-    def claim(self, claim: Claim) -> Signature:
+    def claim(
+        self, claim: Claim, taken: Callable[[int], object] = lambda _fd: None
+    ) -> Signature:
         """Rename a file from ``input/`` to ``state/work/JOB/``; not yet durable.
 
-        Returns how it looks in its new place; see ``sync_claims``.
+        ``taken`` is handed the file, open for reading, once it is there, and raises
+        nothing. Returns how it looks in its new place; see ``sync_claims``.
 
         Raises:
             FileNotFoundError: it is gone.
@@ -185,10 +188,12 @@ class ZoneFolders:
                 work = self._fds["work"]
                 target = fsops.make_directories(work, folder, 0o700, sync=False)
                 stack.callback(os.close, target)
-                return self._take(source, name, target, claim, file)
+                there = self._take(source, name, target, claim, file)
             except OSError:
                 self._drop_job_folder(claim.job_id)
                 raise
+            taken(file)
+            return there
 
     def sync_claims(self, claims: Sequence[Claim]) -> None:
         """Make claimed files durable: their data, and the folders on both sides.

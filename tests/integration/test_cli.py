@@ -105,8 +105,8 @@ def test_a_failed_file_is_put_back_by_the_command(
     served: ZoneOfTest, tmp_path: Path
 ) -> None:
     (tmp_path / "locked.pdf").write_bytes(samples.encrypted_pdf())
-    result = told(served, "add", str(tmp_path), "--wait", code=1)
-    (end,) = result["ended"]
+    command = ["add", str(tmp_path), "--metadata", "owner=Charles", "--wait"]
+    (end,) = told(served, *command, code=1)["ended"]
     path, job = end["placed"]["path"], end["job"]["id"]
     reason = served.root / "failed" / f"{path}.error.json"
     assert "password" in json.loads(reason.read_text())["reason"]
@@ -121,7 +121,8 @@ def test_a_failed_file_is_put_back_by_the_command(
         return jobs if ended else None
 
     newer, older = wait_for(both, "the file fails again")
-    assert newer["job"]["metadata"]["retry_of"] == job
+    given = {"owner": "Charles"}
+    assert newer["job"]["metadata"] == {"retry_of": job, "given": given}
     assert older["job"]["data"]["retried_as"] == newer["job"]["id"]
     assert older["lies_in"] is None
     again = told(served, "retry", job, code=1)
@@ -129,6 +130,28 @@ def test_a_failed_file_is_put_back_by_the_command(
     assert "no such job" in told(served, "retry", "nothing", code=1)["put_back"][0][
         "problem"
     ]  # fmt: skip
+
+
+def test_metadata_given_to_a_file_is_kept_shown_and_found(
+    served: ZoneOfTest, tmp_path: Path
+) -> None:
+    file = tmp_path / "engine.txt"
+    file.write_text("the analytical engine weaves algebraic patterns")
+    named = ["--metadata", "author=Ada", "--metadata", "note=a=b"]
+    told(served, "add", str(file), *named, "--wait")
+    (found,) = told(served, "show", "engine.txt")["jobs"]
+    told_of_it = {"author": "Ada", "note": "a=b"}
+    assert found["job"]["metadata"]["given"] == told_of_it
+    assert found["receipt"]["given"] == told_of_it
+    assert "author: Ada" in served.command("show", "engine.txt").stdout
+    # Another drop of the same content says more of it; its own job only what is new.
+    result = told(served, "add", str(file), "--metadata", "year=1843", "--wait")
+    (again,) = (end["job"] for end in result["ended"])
+    assert again["outcome"] == "duplicate"
+    assert again["metadata"]["given"] == {"year": "1843"}
+    (hit,) = told(served, "search", "analytical engine")["hits"]
+    assert hit["given"] == {**told_of_it, "year": "1843"}
+    assert "has no =" in refused(served, "add", str(file), "--metadata", "author")
 
 
 def test_status_tells_counts_and_what_is_refused(served: ZoneOfTest) -> None:

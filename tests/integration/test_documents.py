@@ -1,3 +1,4 @@
+import dataclasses
 import hashlib
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -152,6 +153,36 @@ def test_what_was_only_stored_is_indexed_later(postgres, documents):
     assert better.outcome is Outcome.INDEXED
     assert better.document_id == stored.document_id
     assert counts(postgres) == (1, 2, 2, 3)
+
+
+def given_in(postgres):
+    rows = postgres.query("SELECT metadata FROM dropzone.documents ORDER BY id")
+    return [row["metadata"].get("given") for row in rows]
+
+
+def described(write, **given):
+    request = dataclasses.replace(write.request, given=given)
+    return dataclasses.replace(write, request=request)
+
+
+def test_what_persons_say_of_one_content_is_gathered(postgres, documents):
+    first = described(
+        drop("a\nb", status="stored_only", vectors=b"", metadata={"given": "of it"}),
+        author="Ada",
+        year="1843",
+    )
+    documents.write([first, drop("other", metadata={"title": "t"})])
+    assert given_in(postgres) == [{"author": "Ada", "year": "1843"}, None]
+    # Indexed only now, dropped again, and the same job once more.
+    documents.write([described(drop("a\nb", metadata={"pages": 2}), year="1844")])
+    documents.write([described(drop("a\nb"), author="Lovelace")])
+    documents.write([first])
+    assert given_in(postgres)[0] == {"author": "Lovelace", "year": "1844"}
+    (row, _) = postgres.query("SELECT metadata FROM dropzone.documents ORDER BY id")
+    assert row["metadata"]["pages"] == 2
+    postgres.execute("DELETE FROM dropzone.documents")
+    documents.restore(first, Outcome.STORED_ONLY)
+    assert given_in(postgres) == [{"author": "Ada", "year": "1843"}]
 
 
 def test_only_the_bad_document_is_rejected(postgres, documents):

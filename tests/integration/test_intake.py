@@ -102,8 +102,8 @@ def test_a_file_taken_from_the_work_folder_by_hand_does_not_hold_the_rest(
     entries = ready(ends, b"one", b"two")
     claim = ends.folders.claim
 
-    def claim_and_lose(wanted):
-        seen = claim(wanted)
+    def claim_and_lose(wanted, taken):
+        seen = claim(wanted, taken)
         if wanted.path == b"one":
             ends.folders.payload_path(wanted.job_id, b"one").unlink()
         return seen
@@ -155,7 +155,7 @@ def test_a_full_work_folder_is_the_disks_fault_not_the_files(ends, intake):
     entries = ready(ends, b"one", b"two")
     claim = ends.folders.claim
 
-    def full(_claim):
+    def full(*_):
         raise OSError(28, "No space left on device")
 
     ends.folders.claim = full

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from dropzone import given
 from dropzone.errors import ZoneError
 from dropzone.journal import move
 from dropzone.models import Outcome, Status
@@ -193,6 +194,26 @@ def test_a_retry_is_known_as_one_without_the_journal(ends):
     assert ends.journal.counts().failed == 0
     assert ends.journal.get(failed.id).data["retried_as"] == again.id
     assert ends.journal.get(again.id).metadata == {"retry_of": failed.id}
+
+
+def describe(path, value):
+    os.setxattr(path, given.ATTRIBUTE, value)
+
+
+def test_what_a_person_said_of_a_file_survives_the_journal(ends):
+    ended = ends.indexed(b"ended", metadata={"given": {"author": "Ada"}})
+    ends.release.end([Ending(ended)])
+    (line,) = ends.lines()
+    assert line["given"] == {"author": "Ada"}
+    waiting, wrong = ends.claimed(b"waiting"), ends.claimed(b"wrong")
+    describe(ends.folders.payload_path(waiting.id, b"waiting"), b'{"year": "1843"}')
+    describe(ends.folders.payload_path(wrong.id, b"wrong"), b"no JSON")
+    lose_journal(ends)
+    rescue_twice(ends)
+    assert ends.journal.get(ended.id).metadata == {"given": {"author": "Ada"}}
+    assert ends.journal.get(waiting.id).metadata == {"given": {"year": "1843"}}
+    found = ends.journal.get(wrong.id)
+    assert (found.metadata, found.data["notes"]) == ({}, ["metadata_unreadable"])
 
 
 def lose_journal(ends):

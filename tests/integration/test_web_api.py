@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import os
 import re
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from daemons import DEADLINE, ZoneOfTest, wait_for, zone_on
+from dropzone import given
 from dropzone.embedded import ServiceAddresses
 from dropzone.journal import Journal
 from dropzone.models import Job, JobIds, Outcome, Status
@@ -24,6 +26,7 @@ from webclient import Answer, ask, connect, get, post, submit
 OPERATOR = "an-operator-4f1c01b3a08f2dd9"
 READER = "a-reader-4f1c01b3a08f2dd9a7ce"
 BYTES = b'w\xffhale "1".txt'
+GIVEN = {"author": "Herman", "year": "1851"}
 BAD = b"\x00\x01 is no document"
 ASIDE = b"\x00\x02 is none either"
 
@@ -59,7 +62,9 @@ def served(
         f"anna operate {OPERATOR}\nrita read {READER}"
     )
     process = zone.start()
+    described(zone, json.dumps(GIVEN).encode())
     zone.drop(b"sea/" + BYTES, b"whales swim in the deep sea")
+    described(zone, b"[1, 2]")
     for number in range(4):
         zone.drop(f"notes/note-{number}.txt", f"note {number} on trains".encode())
     zone.drop("bad.docx", BAD)
@@ -68,6 +73,12 @@ def served(
     yield Served(zone)
     zone.stop(process)
     zone.close()
+
+
+def described(zone: ZoneOfTest, value: bytes) -> None:
+    """Let the file that is dropped next come with this said of it."""
+    zone.aside.touch()
+    os.setxattr(zone.aside, given.ATTRIBUTE, value)
 
 
 @pytest.fixture
@@ -182,6 +193,8 @@ def test_a_job_tells_its_whole_journey(served):
     assert moments == sorted(moments)
     assert moments[0] == pytest.approx(told["job"]["created_at"])
     assert moments[-1] == pytest.approx(told["job"]["ended_at"], abs=0.01)
+    assert told["given"] == told["receipt"]["given"] == GIVEN
+    assert told["document"]["metadata"]["given"] == GIVEN
     assert told["tries"] == []
     assert "tries" not in told["receipt"]
     assert told["receipt"]["job"] == job["id"]
@@ -193,6 +206,14 @@ def test_a_job_tells_its_whole_journey(served):
     shown = json.loads(served.zone.command("show", job["id"], "--json").stdout)
     assert shown["jobs"][0]["receipt"] == told["receipt"]
     assert served.get("/jobs/01a1fd26-7c92-7000-9842-0c19c1250c8e").status == 404
+
+
+def test_metadata_that_cannot_be_read_is_a_note_and_fails_no_file(served):
+    job = served.job("note-0")
+    told = served.get(f"/jobs/{job['id']}").json
+    assert (job["outcome"], told["given"]) == ("indexed", {})
+    assert told["receipt"]["notes"] == ["metadata_unreadable"]
+    assert "holds no JSON object" in told["given_problem"]
 
 
 @pytest.mark.parametrize("by", ["id", "sha256", "path"])
@@ -240,6 +261,7 @@ def test_search_and_collections_agree_with_the_commands(served):
     hits = served.get("/search?q=whales").json["hits"]
     told = json.loads(served.zone.command("search", "whales", "--json").stdout)["hits"]
     assert hits == told
+    assert hits[0]["given"] == GIVEN
     names = {
         one["collection"] for one in served.get("/collections").json["collections"]
     }

@@ -16,6 +16,30 @@ def file(tmp_path):
     os.close(fd)
 
 
+def test_names_and_values_of_a_command_line():
+    assert given.parsed(["author=Ada", "note=a=b", "empty="]) == {
+        "author": "Ada",
+        "note": "a=b",
+        "empty": "",
+    }
+    assert given.parsed([]) == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        (["author"], "has no ="),
+        (["a=1", "a=2"], "given twice"),
+        (["=Ada"], "no name"),
+        (["author=a\nb"], "no single line"),
+        (["author=" + "x" * 3000], "longer than"),
+    ],
+)
+def test_a_wrong_command_line_is_told(words, wrong):
+    with pytest.raises(UsageError, match=wrong):
+        given.parsed(words)
+
+
 def test_it_goes_along_with_a_rename_and_can_be_changed(file, tmp_path):
     given.write(file, {"author": "Ada", "Größe": "12 \N{MICRO SIGN}m"})
     os.rename(tmp_path / "x.txt", tmp_path / "y.txt")

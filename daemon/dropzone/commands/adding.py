@@ -1,14 +1,14 @@
 """The command ``add``: puts files in, shows the progress, and waits when asked to."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.progress import Progress, TaskID
 
-from dropzone import disk, status
+from dropzone import disk, given, status
 from dropzone.commands import access, gather, output, render
 from dropzone.commands.command import PROBLEM
 from dropzone.commands.follow import Ended, Follower
@@ -26,11 +26,13 @@ def add(
     collection: str | None,
     zone: str | None,
     wait: bool,
+    metadata: Sequence[str],
     config: Path | None,
     as_json: bool,
 ) -> int:
     """Do the whole command; return its exit code."""
     chosen = access.zone_named(access.settings(config), zone)
+    described = given.parsed(metadata)
     names = NameFilter(chosen.ignore)
     below = gather.collection(collection, names) if collection is not None else b""
     sources, left = gather.files(paths, below, chosen.path, names)
@@ -42,7 +44,7 @@ def add(
         )
     since = time.time()
     with _progress(as_json=as_json) as progress:
-        placed = list(_put(chosen.path, sources, left, progress))
+        placed = list(_put(chosen.path, sources, left, progress, described))
         ended = list(_ends(chosen, placed, since, progress)) if wait else []
     _print(_Result(chosen.name, served, placed, left, ended), as_json=as_json)
     bad = any(not item.temporary for item in left)
@@ -59,12 +61,16 @@ class _Result:
 
 
 def _put(
-    root: Path, sources: Sequence[Source], left: list[LeftOut], progress: Progress
+    root: Path,
+    sources: Sequence[Source],
+    left: list[LeftOut],
+    progress: Progress,
+    metadata: Mapping[str, str],
 ) -> Iterator[Placed]:
     """Put the files in; what cannot be read is left out."""
     total = sum(source.size for source in sources)
     task = progress.add_task("Adding", total=total)
-    with Putter(root) as putter:
+    with Putter(root, metadata) as putter:
         for source in sources:
             try:
                 yield putter.put(source, lambda size: progress.advance(task, size))

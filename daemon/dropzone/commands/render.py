@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from dropzone import tries
+from dropzone import describing, tries
 from dropzone.commands.diagnosis import Diagnosis
 from dropzone.commands.follow import Ended
 from dropzone.commands.gather import LeftOut
@@ -260,6 +260,9 @@ def _facts(found: Found) -> Iterator[tuple[str, object]]:
     yield "document", job.data.get("document_id")
     yield "chunks", job.data.get("chunks")
     yield "notes", ", ".join(job.data.get("notes", ()))
+    for name, value in describing.given_of(job).items():
+        yield "metadata", f"{name}: {value}"
+    yield "metadata", describing.problem_of(job)
     yield "dropped", clock(job.created_at)
     yield "ended", clock(job.ended_at)
     yield "attempts", job.attempts or None

@@ -70,8 +70,18 @@ FOR UPDATE
 
 -- name: upgrade_document
 UPDATE dropzone.documents SET
-    doc_type = %(doc_type)s, status = %(status)s, metadata = %(metadata)s,
+    doc_type = %(doc_type)s, status = %(status)s,
+    metadata = %(metadata)s::jsonb
+        || jsonb_strip_nulls(jsonb_build_object('given', metadata -> 'given')),
     notes = %(notes)s, chunk_count = %(chunk_count)s, updated_at = now()
+WHERE id = %(id)s
+
+-- name: give
+UPDATE dropzone.documents SET
+    metadata = metadata || jsonb_build_object(
+        'given', coalesce(metadata -> 'given', '{}') || %(given)s::jsonb
+    ),
+    updated_at = now()
 WHERE id = %(id)s
 
 -- name: drop_chunks

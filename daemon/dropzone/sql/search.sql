@@ -66,6 +66,7 @@ ORDER BY found.distance, found.document_id DESC, found.seq
 SELECT
     chunk.document_id, chunk.seq, chunk.page, chunk.heading, document.collection,
     document.name, document.sha256, document.s3_key,
+    coalesce(document.metadata -> 'given', '{}') AS given,
     coalesce(latest.path, document.path) AS path,
     coalesce(latest.zone, document.zone) AS zone,
     ts_headline(

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from pydantic import Field
 
-from dropzone import lookup, plain, queries, tries
+from dropzone import describing, lookup, plain, queries, tries
 from dropzone.errors import DropzoneError
 from dropzone.journal import Wanted
 from dropzone.lookup import Zones
@@ -126,6 +126,8 @@ def one(backend: Backend, ask: Ask) -> Mapping[str, Any]:
         "seconds": job.data.get("seconds", {}),
         "steps": _steps(job),
         "tries": tries.of(job),
+        "given": describing.given_of(job),
+        "given_problem": describing.problem_of(job),
         "mtime": job.mtime_ns / 1e9,
         "started_at": job.started_at,
         "last_activity": job.last_activity,

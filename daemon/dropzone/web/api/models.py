@@ -243,13 +243,16 @@ class Journey(BaseModel):
 
     ``seconds`` are of each step that went well, ``steps`` when that was, in the order
     of the file's way. ``tries`` are those that failed, the oldest first, twenty at
-    most. ``document_unknown`` says why the document cannot be told, if so.
+    most. ``given`` is what a person said of this file, and ``given_problem`` why that
+    could not be read, if so. ``document_unknown`` says why the document cannot be told.
     """
 
     job: Job
     seconds: dict[str, float]
     steps: list[StepTimes]
     tries: list[Try]
+    given: dict[str, str]
+    given_problem: str
     mtime: float
     started_at: float | None
     last_activity: float
@@ -366,6 +369,7 @@ class Hit(BaseModel):
     marks: list[tuple[int, int]]
     score: float
     matched_by: str
+    given: dict[str, str]
 
 
 class Hits(BaseModel):
