@@ -34,6 +34,7 @@ _ONE_IMAGE = {
 _COPY_ONE_ZONE = {
     "tests/integration/test_backup.py",
     "tests/integration/test_care.py",
+    "tests/integration/test_uploads.py",
 }
 
 

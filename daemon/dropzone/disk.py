@@ -9,9 +9,11 @@ from pathlib import Path
 from dropzone.errors import ServiceUnavailable
 from dropzone.text import display
 
+#: What it says when it is full, for all or for this user.
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 #: What the disk says when no file can be written, whichever it is.
 ERRORS = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+    {*FULL, errno.EROFS, errno.EIO}
     # The server behind the file system is gone, or the disk was pulled out.
     | {errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENODEV}
 )

@@ -41,6 +41,7 @@ LIVE = frozenset(
         "executor.uploads",
     }
     | {"mlflow.batch_seconds", "mlflow.batch_files", "web.token", "web.tokens"}
+    | {"web.uploads_expire_hours"}
 )
 #: The same for each zone; a zone itself may be added, but not be removed.
 LIVE_OF_ZONE = frozenset(

@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, PositiveFloat, SecretStr, field_validator, model_validator
 
 from dropzone.section import Section, web_address
 
@@ -49,6 +49,7 @@ class Web(Section):
     tls_key: Path | None = None
     path_prefix: str = ""
     trusted_proxies: tuple[str, ...] = ()
+    uploads_expire_hours: PositiveFloat = 24.0
 
     @field_validator("host")
     @classmethod

@@ -35,6 +35,7 @@ from dropzone.settings import Settings, Zone
 from dropzone.store import KeyRule, Store
 from dropzone.track import Batches, Tracker, TrackRules
 from dropzone.track_process import TrackProcess
+from dropzone.uploads import tidying
 from dropzone.verdict import Limits
 from dropzone.watcher import Timing, Watcher
 from dropzone.zones import ZoneFolders
@@ -45,6 +46,7 @@ _MEGABYTE = 1_000_000
 # own, shorter limits on what should be quick.
 _SERVICE_SECONDS = 3600.0
 _DISK_SECONDS = 300.0
+_HOUR = 3600.0
 _OF_SERVICES = frozenset({"store", "index", "care"})
 
 
@@ -202,7 +204,7 @@ class ZoneService:
 
     def update(self, zone: Zone, settings: Settings) -> None:
         """Take what changed among the settings that can change while running."""
-        before = (self.zone, self._room_rules())
+        before = (self.zone, self.room_rules)
         with self._updating:
             self.zone, self._settings = zone, settings
             limits, mlflow = settings.limits, settings.mlflow
@@ -216,7 +218,7 @@ class ZoneService:
                 gate.update(settings.retry.first_pause_seconds)
             if self._indexer is not None:
                 self._indexer.update(building.index_rules(settings))
-        rules = self._room_rules()
+        rules = self.room_rules
         self._room.update(*rules)
         # A scan of a large folder is not for nothing.
         if (zone, rules) != before:
@@ -226,6 +228,9 @@ class ZoneService:
         """Begin to remove what the settings of the moment say, if anything."""
 
         def clean() -> care.Report | None:
+            with disk.faults():
+                lasting = self._settings.web.uploads_expire_hours * _HOUR
+                tidying.tidy(self.zone, lasting)
             # Who pauses something wants to look at it, or to mend it.
             if held_pauses.read(self.zone.path):
                 return None
@@ -354,7 +359,7 @@ class ZoneService:
         self._room = Room(
             self.folders.disk_status,
             self.journal,
-            *self._room_rules(),
+            *self.room_rules,
             servers_disk=self._servers_disk(),
         )
         intake = Intake(
@@ -391,7 +396,9 @@ class ZoneService:
             return None
         return lambda: disk.status_above(settings.services_directory)
 
-    def _room_rules(self) -> tuple[Growth, int]:
+    @property
+    def room_rules(self) -> tuple[Growth, int]:
+        """What a file adds to the zone's disk, and how many bytes stay free there."""
         limits = self._settings.limits
         inside = self._holds_services
         growth = Growth(

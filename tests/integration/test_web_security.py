@@ -30,7 +30,7 @@ from dropzone.web import (
 )
 from dropzone.web.server import WebServer
 from dropzone.web_settings import Web
-from webclient import Answer, ask, get, post, submit
+from webclient import Answer, ask, connect, get, post, submit
 
 TOKEN = "an-operator-4f1c01b3a08f2dd9"
 OTHER = "a-reader-4f1c01b3a08f2dd9a7ce"
@@ -250,6 +250,50 @@ def test_7_what_a_request_holds_is_escaped_in_the_page(url):
     page = get(f"{url}/login?next=%22%3E%3Cscript%3Ealert(1)%3C/script%3E")
     assert "<script" not in page.text
     assert "&lt;script&gt;" in page.text
+
+
+@pytest.mark.parametrize(
+    ("method", "headers"),
+    [
+        # What a foreign page may send without asking first.
+        ("POST", {"content-type": "text/plain"}),
+        ("POST", {"content-type": "multipart/form-data"}),
+        ("POST", {}),
+        # A browser says where it comes from, whatever its page may send.
+        ("POST", {"tus-resumable": "1.0.0", "origin": "https://evil.example"}),
+        ("PATCH", {"tus-resumable": "1.0.0", "sec-fetch-site": "cross-site"}),
+        ("DELETE", {"tus-resumable": "1.0.0", "origin": "null"}),
+        ("POST", {"x-http-method-override": "PATCH"}),
+    ],
+)
+def test_16_a_foreign_page_uploads_nothing_without_tokens(local, method, headers):
+    zone, url = local
+    sent = {"upload-length": "1", "upload-metadata": "filename ZXZpbA==", **headers}
+    refused = ask(method, f"{url}/api/v1/uploads", b"x", sent)
+    assert refused.status == 403, refused.text
+    allowed = ask("OPTIONS", f"{url}/api/v1/uploads", headers=headers)
+    assert not [name for name in allowed.headers if name.startswith("access-control")]
+    assert not (zone.input / "evil").exists()
+
+
+def test_16_uploads_take_no_byte_before_it_is_known_who_sends_them(local):
+    """The answer comes although the body never does."""
+    _, url = local
+    length = str(1 << 40)
+    streamed = {"content-type": "application/offset+octet-stream"}
+    for headers, status in (
+        ({"host": "evil.example"}, 421),
+        ({"origin": "https://evil.example"}, 403),
+        ({"x-forwarded-for": "10.0.0.1"}, 403),
+    ):
+        connection = connect(url)
+        connection.putrequest("PATCH", "/api/v1/uploads/" + "0" * 32, skip_host=True)
+        sent = {"host": url.partition("//")[2], "tus-resumable": "1.0.0", **streamed}
+        for name, value in {**sent, **headers, "content-length": length}.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        assert connection.getresponse().status == status
+        connection.close()
 
 
 def test_8_no_page_runs_foreign_script_or_is_framed(url):

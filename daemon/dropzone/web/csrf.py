@@ -12,6 +12,8 @@ HEADER = "x-csrf-token"
 FIELD = "csrf"
 #: Methods that change nothing, here as in HTTP.
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+# Uploads have it; no form can.
+_OF_SCRIPTS = "tus-resumable"
 _OWN_SITES = frozenset({"same-origin", "none"})
 
 
@@ -31,7 +33,8 @@ def is_meant(caller: Caller, headers: Headers, field: str | None) -> bool:
     """Return whether the one who asks knows that this changes something.
 
     A bearer token is never sent by a browser on its own. Without tokens, a foreign
-    page cannot send JSON before it is allowed to, which it never is.
+    page cannot send JSON, or a header that only scripts can set, before it is allowed
+    to, which it never is.
     """
     if caller.by == "bearer":
         return True
@@ -39,7 +42,8 @@ def is_meant(caller: Caller, headers: Headers, field: str | None) -> bool:
     if caller.csrf and hmac.compare_digest(given.encode(), caller.csrf.encode()):
         return True
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    return caller.by == "local" and kind == "application/json"
+    asked_first = kind == "application/json" or _OF_SCRIPTS in headers
+    return caller.by == "local" and asked_first
 
 
 def _place(url: str) -> tuple[str, str | None, int | None]:

@@ -56,7 +56,7 @@ class Guard:
     ``caller`` (None only for open paths), ``trusted`` (whether details may be told),
     ``origin`` (where the request came from), ``prefix`` (what links begin with),
     ``goes_on`` (asked by what lasts: whether the caller still may). Bodies are whole
-    and small when the app gets them.
+    and small when the app gets them, but for bytes of a file, of which none was taken.
     """
 
     def __init__(
@@ -84,7 +84,8 @@ class Guard:
         headers = Headers(scope=scope)
         scope = self._below_prefix(scope)
         try:
-            limits.check_headers(headers)
+            streamed = limits.is_streamed(scope["method"], scope["path"], headers)
+            limits.check_headers(headers, streamed=streamed)
             peer = (scope.get("client") or ("", 0))[0]
             origin = self._proxies.origin(peer, scope["scheme"], headers)
             caller = self._caller(scope, headers, origin)
@@ -92,7 +93,10 @@ class Guard:
                 await self._ask_for_token(scope, headers)(scope, receive, send)
                 return
             if scope["method"] not in csrf.SAFE:
-                receive = await self._meant(receive, headers, caller, origin)
+                _check_from_us(headers, origin)
+                body = None if streamed else await limits.body_of(receive)
+                self._check_meant(body or b"", headers, caller)
+                receive = receive if body is None else limits.again(body, receive)
         except Problem as problem:
             await problem.response()(scope, receive, send)
             return
@@ -178,27 +182,14 @@ class Guard:
             return self._local
         return self._neighbour
 
-    async def _meant(
-        self,
-        receive: Receive,
-        headers: Headers,
-        caller: Caller | None,
-        origin: Origin,
-    ) -> Receive:
-        """Return how to get the body, once it is sure that the request is meant.
+    @staticmethod
+    def _check_meant(body: bytes, headers: Headers, caller: Caller | None) -> None:
+        """Check that who asks knows that it changes something.
 
         Raises:
             Problem: a foreign page may have sent it.
 
         """
-        if csrf.is_foreign(headers, origin.scheme, origin.host):
-            raise Problem(
-                HTTPStatus.FORBIDDEN,
-                "A page of another site sent this.",
-                "Use the page of the daemon itself. Behind a proxy, let it keep Host, "
-                "or set X-Forwarded-Host and web.trusted_proxies.",
-            )
-        body = await limits.body_of(receive)
         if caller is not None and not csrf.is_meant(
             caller, headers, _field(headers, body)
         ):
@@ -208,7 +199,6 @@ class Guard:
                 "Load the page again. A program gets it from /api/v1/me, or uses "
                 "Authorization: Bearer TOKEN.",
             )
-        return limits.again(body, receive)
 
     def _ask_for_token(self, scope: Scope, headers: Headers) -> Response:
         wants_page = "text/html" in headers.get("accept", "")
@@ -223,6 +213,16 @@ class Guard:
             "Send Authorization: Bearer TOKEN, or log in at /login.",
             headers=_BEARER,
         ).response()
+
+
+def _check_from_us(headers: Headers, origin: Origin) -> None:
+    if csrf.is_foreign(headers, origin.scheme, origin.host):
+        raise Problem(
+            HTTPStatus.FORBIDDEN,
+            "A page of another site sent this.",
+            "Use the page of the daemon itself. Behind a proxy, let it keep Host, "
+            "or set X-Forwarded-Host and web.trusted_proxies.",
+        )
 
 
 def too_many(wait: float) -> Problem:

@@ -1,4 +1,7 @@
-"""Limits on what a request may bring; only small bodies are read before a handler."""
+"""Limits on what a request may bring; only small bodies are read before a handler.
+
+Bytes of a file are not read here: their handler takes them as they come.
+"""
 
 import asyncio
 from http import HTTPStatus
@@ -10,10 +13,21 @@ from dropzone.web.problems import Problem
 
 MOST_BODY_BYTES = 65_536
 MOST_HEADERS = 64
+#: Where files come in, and the type of a body that is bytes of one.
+UPLOADS = "/api/v1/uploads"
+BYTES = "application/offset+octet-stream"
 _BODY_SECONDS = 15.0
+_LONGEST_NUMBER = 18
 
 
-def check_headers(headers: Headers) -> None:
+def is_streamed(method: str, path: str, headers: Headers) -> bool:
+    """Return whether the body is bytes of an upload, which have limits of their own."""
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    ours = path == UPLOADS or path.startswith(f"{UPLOADS}/")
+    return ours and kind == BYTES and method in {"POST", "PATCH"}
+
+
+def check_headers(headers: Headers, *, streamed: bool = False) -> None:
     """Refuse what no client of ours sends.
 
     Raises:
@@ -26,7 +40,9 @@ def check_headers(headers: Headers) -> None:
             f"The request has more than {MOST_HEADERS} headers.",
         )
     length = headers.get("content-length", "0")
-    if not length.isascii() or not length.isdigit() or int(length) > MOST_BODY_BYTES:
+    if not length.isascii() or not length.isdigit() or len(length) > _LONGEST_NUMBER:
+        raise _too_long()
+    if not streamed and int(length) > MOST_BODY_BYTES:
         raise _too_long()
 
 

@@ -16,6 +16,8 @@ from dropzone.errors import (
 )
 
 MEDIA_TYPE = "application/problem+json"
+# What HTTP itself does not name: 460 is of tus.
+_PHRASES = {460: "Checksum Mismatch"}
 
 
 class Problem(Exception):
@@ -41,7 +43,7 @@ class Problem(Exception):
     def response(self) -> Response:
         told = {
             "type": "about:blank",
-            "title": HTTPStatus(self.status).phrase,
+            "title": phrase(self.status),
             "status": self.status,
             "detail": self.detail,
             "what_to_do": self.what_to_do,
@@ -50,6 +52,11 @@ class Problem(Exception):
         return Response(
             json.dumps(told), self.status, self.headers, media_type=MEDIA_TYPE
         )
+
+
+def phrase(status: int) -> str:
+    """Return what a status is called."""
+    return _PHRASES.get(status) or HTTPStatus(status).phrase
 
 
 def of(error: DropzoneError) -> Problem:

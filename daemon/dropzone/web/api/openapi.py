@@ -10,13 +10,16 @@ from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from dropzone import __version__
 from dropzone.web.api.operation import Operation
-from dropzone.web.problems import MEDIA_TYPE
+from dropzone.web.problems import MEDIA_TYPE, phrase
 
 _REF = "#/components/schemas/{model}"
 _ALWAYS = (400, 401, 403, 404, 422, 429, 503)
 _CHANGES = (409, 413, 415)
 _PARTS = re.compile(r"{(\w+)(?::\w+)?}")
-_JOB_ID = "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
+_IDS = {
+    "job": "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$",
+    "upload": "^[0-9a-f]{32}$",
+}
 
 
 class ProblemTold(BaseModel):
@@ -65,6 +68,8 @@ def _schemas(operations: Iterable[Operation]) -> tuple[dict[str, Any], _Refs]:
     ]
     for one in operations:
         wanted.append((one.query, "validation"))
+        if one.headers is not None:
+            wanted.append((one.headers, "validation"))
         if one.body is not None:
             wanted.append((one.body, "validation"))
         if one.answer is not None:
@@ -80,7 +85,11 @@ def _described(one: Operation, schemas: dict[str, Any], refs: _Refs) -> dict[str
         "operationId": one.name,
         "summary": one.summary,
         "tags": [[*one.path.split("/"), "about"][3]],
-        "parameters": [*_in_path(one), *_in_query(one, schemas, refs)],
+        "parameters": [
+            *_in_path(one),
+            *_given(one.query, "query", schemas, refs),
+            *(_given(one.headers, "header", schemas, refs) if one.headers else ()),
+        ],
         "responses": _answers(one, refs),
     }
     if one.role is not None:
@@ -91,6 +100,9 @@ def _described(one: Operation, schemas: dict[str, Any], refs: _Refs) -> dict[str
             "required": bool(_resolved(schema, schemas).get("required")),
             "content": {"application/json": {"schema": schema}},
         }
+    elif one.takes:
+        schema = {"type": "string", "format": "binary"}
+        told["requestBody"] = {"content": {one.takes: {"schema": schema}}}
     return told
 
 
@@ -101,20 +113,20 @@ def _in_path(one: Operation) -> list[dict[str, Any]]:
             "in": "path",
             "required": True,
             "schema": {"type": "string"}
-            | ({"pattern": _JOB_ID} if name == "job" else {"minLength": 1}),
+            | ({"pattern": _IDS[name]} if name in _IDS else {"minLength": 1}),
         }
         for name in _PARTS.findall(one.path)
     ]
 
 
-def _in_query(
-    one: Operation, schemas: dict[str, Any], refs: _Refs
+def _given(
+    model: type[BaseModel], where: str, schemas: dict[str, Any], refs: _Refs
 ) -> list[dict[str, Any]]:
-    schema = _resolved(refs[one.query, "validation"], schemas)
+    schema = _resolved(refs[model, "validation"], schemas)
     required = schema.get("required", ())
     found = []
     for name, given in schema.get("properties", {}).items():
-        parameter = {"name": name, "in": "query", "required": name in required}
+        parameter = {"name": name, "in": where, "required": name in required}
         # A parameter that is not given is null to us; nobody can send a null.
         parts = [p for p in given.get("anyOf", ()) if p.get("type") != "null"]
         kept = {k: v for k, v in given.items() if k not in {"anyOf", "default"}}
@@ -131,18 +143,16 @@ def _answers(one: Operation, refs: _Refs) -> dict[str, Any]:
         schema = refs[one.answer, "serialization"]
     elif one.media == "application/json":
         schema = {"type": "object"}
-    answers: dict[str, Any] = {
-        "200": {
-            "description": "What was asked for.",
-            "content": {one.media: {"schema": schema}},
-        }
-    }
+    good: dict[str, Any] = {"description": "What was asked for."}
+    if one.status != HTTPStatus.NO_CONTENT and one.method != "HEAD":
+        good["content"] = {one.media: {"schema": schema}}
+    answers = {str(one.status): good}
     if one.method == "GET" and one.media == "application/json":
         answers["304"] = {"description": "The same as If-None-Match names."}
     changes = _CHANGES if one.method != "GET" else ()
     for status in sorted({*_ALWAYS, *changes, *one.also}):
         answers[str(status)] = {
-            "description": HTTPStatus(status).phrase,
+            "description": phrase(status),
             "content": {MEDIA_TYPE: {"schema": refs[ProblemTold, "serialization"]}},
         }
     return answers

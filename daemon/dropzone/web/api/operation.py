@@ -53,7 +53,9 @@ class Operation:
     """``call`` returns what ``answer`` is made of, or a Response.
 
     ``role`` None lets everybody in whom the guard lets in. ``media`` is the type of an
-    answer that is not JSON. ``also`` are problems beside the usual ones.
+    answer that is not JSON. ``also`` are problems beside the usual ones. What is told
+    only: ``status`` of a good answer, ``headers`` that are read, and the type of a body
+    that ``takes`` no JSON.
     """
 
     method: str
@@ -67,6 +69,9 @@ class Operation:
     body: type[Given] | None = None
     media: str = _JSON
     also: tuple[int, ...] = field(default=())
+    status: int = 200
+    headers: type[Given] | None = None
+    takes: str = ""
 
 
 def route(operation: Operation, backend: Backend, threads: Any) -> Route:
@@ -94,6 +99,17 @@ async def _ask(operation: Operation, request: Request) -> Ask:
     return Ask(caller, request.path_params, query, body, request)
 
 
+def check_role(caller: Caller, needed: Role) -> None:
+    """Check that somebody may.
+
+    Raises:
+        Problem: the role is not enough.
+
+    """
+    if not caller.may(needed):
+        raise Problem(403, _why_not(caller, needed), _WHAT_TO_DO)
+
+
 def permit(operation: Operation, caller: Caller) -> None:
     """Let this caller pass.
 
@@ -101,8 +117,8 @@ def permit(operation: Operation, caller: Caller) -> None:
         Problem: the caller's role does not suffice.
 
     """
-    if operation.role is not None and not caller.may(operation.role):
-        raise Problem(403, _why_not(caller, operation.role), _WHAT_TO_DO)
+    if operation.role is not None:
+        check_role(caller, operation.role)
 
 
 def asked(

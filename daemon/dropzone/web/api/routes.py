@@ -23,6 +23,8 @@ from dropzone.web.api.doctor import Doctor
 from dropzone.web.api.feed import Feed
 from dropzone.web.api.operation import THREADS, Ask, Operation, route
 from dropzone.web.api.overview import Snapshots
+from dropzone.web.uploads.described import OPERATIONS
+from dropzone.web.uploads.handlers import Uploads
 
 _DESCRIPTION = "/api/v1/openapi.json"
 
@@ -89,6 +91,8 @@ def make(backend: Backend) -> Api:
         *Doctor().operations(),
         *control.OPERATIONS,
     ]
-    about.operations = [*made, feed.operation]
+    uploads = Uploads(backend)
+    about.operations = [*made, feed.operation, *OPERATIONS]
     routes = [route(one, backend, threads) for one in made]
-    return Api([*routes, feed.route()], about.operations, threads)
+    found = [*routes, feed.route(), *uploads.routes()]
+    return Api(found, about.operations, threads)
