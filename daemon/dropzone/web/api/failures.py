@@ -10,7 +10,7 @@ from urllib.parse import quote
 from pydantic import Field
 
 from dropzone import fsops, put_back
-from dropzone.journal import Wanted
+from dropzone.journal import Journal
 from dropzone.lookup import RETRIED, Zones
 from dropzone.models import Job, Status
 from dropzone.places import unquoted
@@ -21,7 +21,7 @@ from dropzone.web.api.operation import Ask, Given, Operation
 from dropzone.web.problems import Problem
 from dropzone.web_settings import Role
 
-_MOST = 10_000
+_MOST_GROUPS = 100
 _SHOWN = 20
 #: Where files go that nobody wants any more, below the zone.
 _ASIDE = "state/set-aside"
@@ -33,32 +33,58 @@ class Retrying(Given):
     jobs: Annotated[list[JobId], Field(min_length=1, max_length=100)]
 
 
+class _Group:
+    """The failed files of one reason, in all zones."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.newest_at = 0.0
+        self.jobs: list[Job] = []
+
+    def newest(self) -> list[Job]:
+        return sorted(self.jobs, key=lambda job: job.id, reverse=True)[:_SHOWN]
+
+
 def groups(backend: Backend, _ask: Ask) -> Mapping[str, Any]:
     """Return the failed files that wait for a person, grouped by reason."""
-    found: list[Job] = []
+    found: dict[tuple[str, str, str | None], _Group] = {}
+    count = 0
     with Zones(backend.settings()) as zones:
         for _, journal in zones.journals:
-            found += journal.listed(Wanted(open=True), _MOST + 1)
-    found.sort(key=lambda job: job.id, reverse=True)
-    more, found = len(found) > _MOST, found[:_MOST]
-    by_reason: dict[tuple[str, str, str | None], list[Job]] = {}
-    for job in found:
-        hint = str(job.data.get("what_to_do", ""))
-        reason = job.end_reason or job.error_message or ""
-        by_reason.setdefault((reason, hint, job.error_step), []).append(job)
-    ordered = sorted(by_reason.items(), key=lambda item: -len(item[1]))
+            count += journal.rows("failed_open")[0]["jobs"]
+            _add(found, journal)
+    ordered = sorted(found.items(), key=lambda item: -item[1].count)[:_MOST_GROUPS]
     told = [
         {
             "reason": reason,
             "what_to_do": hint,
             "step": step,
-            "count": len(jobs),
-            "newest_at": max(job.ended_at or 0.0 for job in jobs),
-            "jobs": briefly(jobs[:_SHOWN]),
+            "count": group.count,
+            "newest_at": group.newest_at,
+            "jobs": briefly(group.newest()),
         }
-        for (reason, hint, step), jobs in ordered
+        for (reason, hint, step), group in ordered
     ]
-    return {"count": len(found), "groups": told, "more": more}
+    return {
+        "count": count,
+        "groups": told,
+        "more": count > sum(group.count for _, group in ordered),
+    }
+
+
+def _add(found: dict[tuple[str, str, str | None], _Group], journal: Journal) -> None:
+    """Take the failed files of one zone to those with the same reason."""
+    rows = journal.rows("failed_by_reason", shown=_SHOWN, limit=_MOST_GROUPS * _SHOWN)
+    counted: set[tuple[str, str, str | None]] = set()
+    for row in rows:
+        key = row["reason"], row["hint"], row["step"]
+        group = found.setdefault(key, _Group())
+        if key not in counted:
+            counted.add(key)
+            group.count += row["jobs"]
+            group.newest_at = max(group.newest_at, row["newest_at"] or 0.0)
+        if (job := journal.get(row["id"])) is not None:
+            group.jobs.append(job)
 
 
 def retry(backend: Backend, ask: Ask) -> Mapping[str, Any]:

@@ -322,7 +322,7 @@ class FailureGroup(BaseModel):
 
 
 class Failures(BaseModel):
-    """``more`` is true when there are older ones that were not looked at."""
+    """``more`` is true when rarer reasons are not told."""
 
     count: int
     groups: list[FailureGroup]
