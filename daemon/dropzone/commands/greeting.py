@@ -25,12 +25,24 @@ def lines(settings: Settings) -> list[str]:
     command = called()
     return [
         *(f"Drop files into  {folder}" for folder in folders),
+        *(f"Page             {url}" for url in page(settings)),
         f'Search           {command} search "some words"',
         f"State            {command} status",
         f"MLflow           {command} mlflow    (runs are kept in {where})",
         "Stop             Ctrl-C",
         "",
     ]
+
+
+def page(settings: Settings) -> list[str]:
+    """Return where the page is, unless only the running daemon can know."""
+    web = settings.web
+    if not web.enabled or not web.port:
+        return []
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(web.host, web.host)  # noqa: S104 compared, not bound
+    scheme = "https" if web.tls_certificate else "http"
+    named = f"[{host}]" if ":" in host else host
+    return [f"{scheme}://{named}:{web.port}{web.path_prefix}/"]
 
 
 def called() -> str:

@@ -1,6 +1,7 @@
 """Charts as SVG: numbers only, so that style sheets colour them for dark and light."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from markupsafe import Markup
@@ -11,26 +12,33 @@ _GAP = 0.25
 
 
 def bars(
-    wholes: Sequence[int], parts: Sequence[int], labels: Sequence[str], about: str
+    wholes: Sequence[int],
+    parts: Sequence[int],
+    times: Sequence[float],
+    labels: Sequence[str],
+    about: str,
 ) -> Markup:
     """Return bars, oldest first: of each ``whole``, ``part`` stands out in red.
 
-    ``labels`` are shown where the pointer rests; ``about`` is read to the blind.
+    Each bar's time, in epoch seconds, and its label are shown where the pointer rests;
+    ``about`` is read to the blind.
     """
     most = max([*wholes, 1])
     step = _WIDTH / len(wholes)
     made = Markup()
-    for number, (whole, part, label) in enumerate(
-        zip(wholes, parts, labels, strict=True)
+    for number, (whole, part, at, label) in enumerate(
+        zip(wholes, parts, times, labels, strict=True)
     ):
         left = number * step
-        made += Markup("<g>")
+        exact = datetime.fromtimestamp(at, UTC)
         made += Markup(
+            '<g data-at="{:%Y-%m-%dT%H:%M:%SZ}" data-label="{}">'
             '<rect class="hover" x="{:.1f}" y="0" width="{:.1f}" height="{}"/>'
-        ).format(left, step, _HEIGHT)
+        ).format(exact, label, left, step, _HEIGHT)
         made += _bar("bar", left, step, _height(whole, most))
         made += _bar("bar bad", left, step, _height(part, most))
-        made += Markup("<title>{}</title></g>").format(label)
+        shown = f"{exact:%H:%M} UTC: {label}"
+        made += Markup("<title>{}</title></g>").format(shown)
     return _framed(made, about)
 
 

@@ -34,6 +34,9 @@ function tell(element) {
 
 export function tellTimes(within) {
   within.querySelectorAll("time[data-as]").forEach(tell);
+  within.querySelectorAll("g[data-at]").forEach((bar) => {
+    bar.querySelector("title").textContent = `${day.format(Date.parse(bar.dataset.at))}: ${bar.dataset.label}`;
+  });
 }
 
 setInterval(() => {
