@@ -20,6 +20,11 @@ class Sparing(Generic[T]):
         self._until = 0.0
         self._lock = threading.Lock()
 
+    def forget(self) -> None:
+        """Ask anew the next time: something was changed just now."""
+        with self._lock:
+            self._until = 0.0
+
     def __call__(self) -> T:
         with self._lock:
             begun = time.monotonic()

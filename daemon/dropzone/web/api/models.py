@@ -161,10 +161,17 @@ class Service(BaseModel):
 
 
 class Overview(BaseModel):
-    """All at once: what a page shows first."""
+    """All at once: what a page shows first.
+
+    ``headline`` is the worst that can be said, ``word`` the same in a word or two.
+    Its ``tone`` is good, warn (a person is waited for) or bad (something is broken).
+    """
 
     version: str
     well: bool
+    tone: str
+    word: str
+    headline: str
     sentence: str
     zones: list[Zone]
     services: list[Service]

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dropzone import __version__, plain, status, steps
 from dropzone.sessions.health import Health
 from dropzone.status import ZoneStatus
-from dropzone.web.api import models
+from dropzone.web.api import headline, models
 from dropzone.web.api.backend import Backend
+from dropzone.web.api.looking import Looking
 from dropzone.web.api.operation import Ask, Operation
 from dropzone.web.api.throughput import Throughputs
 from dropzone.web.problems import Problem
@@ -20,11 +21,16 @@ class Snapshots:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self._looking = Looking(backend.pool)
         self._spared = Sparing(self._make, _LEAST_SECONDS)
         self._throughputs = Throughputs()
 
     def __call__(self) -> models.Overview:
         return self._spared()
+
+    def forget(self) -> None:
+        """Let the next one tell what was changed just now."""
+        self._spared.forget()
 
     def operations(self) -> Sequence[Operation]:
         return (
@@ -60,9 +66,13 @@ class Snapshots:
         zones = [self._told(zone) for zone in status.of_all(settings)]
         ill = [zone for zone in zones if not zone.well]
         sentence = ill[0].sentence if ill else _all_well(zones)
+        worst = headline.of(zones)
         return models.Overview(
             version=__version__,
             well=not ill,
+            tone=worst.tone,
+            word=worst.word,
+            headline=worst.text,
             sentence=sentence,
             zones=zones,
             services=list(self._services()),
@@ -106,10 +116,8 @@ class Snapshots:
         return {}
 
     def _services(self) -> Sequence[models.Service]:
-        pool = self._backend.pool()
-        known = {} if pool is None else pool.health(look=False)
         # MLflow is used by a process of its own.
-        known = {**known, "mlflow": self._backend.mlflow()}
+        known = {**self._looking(), "mlflow": self._backend.mlflow()}
         return [
             _service(name, known.get(name, Health()))
             for name in ("s3", "postgres", "mlflow")

@@ -1,7 +1,7 @@
 """All operations together: their routes, and their description."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import anyio
@@ -91,8 +91,23 @@ def make(backend: Backend) -> Api:
         *Doctor().operations(),
         *control.OPERATIONS,
     ]
+    made = [_then(one, snapshots.forget) for one in made]
     uploads = Uploads(backend)
     about.operations = [*made, feed.operation, *OPERATIONS]
     routes = [route(one, backend, threads) for one in made]
     found = [*routes, feed.route(), *uploads.routes()]
     return Api(found, about.operations, threads)
+
+
+def _then(operation: Operation, forget: Callable[[], None]) -> Operation:
+    """Let what changes something be seen in the next overview."""
+    if operation.method == "GET":
+        return operation
+
+    def call(backend: Backend, ask: Ask) -> Any:
+        try:
+            return operation.call(backend, ask)
+        finally:
+            forget()
+
+    return replace(operation, call=call)

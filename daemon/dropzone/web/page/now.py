@@ -4,12 +4,15 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from dropzone.web.api.models import Overview, Throughput
+from dropzone.pauses import PERSON, WINDOW
+from dropzone.web.api.models import Job, Overview, Throughput
 from dropzone.web.page.desk import View, Visit
 from dropzone.web.page.words import count
 
 _LATEST = 8
 _RANGES = {"hour": "minute", "day": "15 minutes", "week": "2 hours"}
+_EACH = {"hour": "a minute", "day": "15 minutes", "week": "2 hours"}
+_FAILURES = 3
 _NAMES = {
     "claim": "Claim",
     "store": "Store",
@@ -24,6 +27,8 @@ _DOES = {
     "release": "moves to processed/",
     "track": "logs runs in MLflow",
 }
+# Of a pause, by who or what wants it.
+_TONES = {PERSON: "warn", WINDOW: "calm"}
 _SERVICES = {"s3": "S3", "postgres": "Postgres", "mlflow": "MLflow"}
 
 
@@ -34,8 +39,10 @@ def _now(visit: Visit) -> Mapping[str, Any]:
     zones = overview.zones
     waits = [zone.oldest_waiting_at for zone in zones if zone.in_input.files]
     failed = sum(zone.failed for zone in zones)
+    newest = _newest_failures(visit) if overview.tone == "warn" and failed else []
     return {
         "now": overview,
+        "newest": newest,
         "at_once": time.time(),
         "calm": _calm(overview),
         "failed": failed,
@@ -44,8 +51,10 @@ def _now(visit: Visit) -> Mapping[str, Any]:
         "oldest": min((at for at in waits if at is not None), default=None),
         "hour": visit.ask("throughput", query={"range": "hour"}),
         "range": chosen,
+        "each": f"in {_EACH.get(chosen, '')}",
         "throughput": throughput,
         **_chart(throughput, chosen),
+        "tones": _TONES,
         "names": _NAMES,
         "does": _DOES,
         "services": _SERVICES,
@@ -53,14 +62,22 @@ def _now(visit: Visit) -> Mapping[str, Any]:
     }
 
 
+def _newest_failures(visit: Visit) -> list[Job]:
+    """Return some that wait for a person: the first thing to know of them is why."""
+    found = visit.ask("jobs", query={"state": "failed", "limit": 10 * _FAILURES}).jobs
+    waiting = [job for job in found if not job.retried_as and not job.removed_at]
+    return waiting[:_FAILURES]
+
+
 def _calm(overview: Overview) -> str:
     """Return what to know besides: what waits, and that nothing is lost."""
     waiting = sum(zone.under_way + zone.in_input.files for zone in overview.zones)
     if not waiting:
-        return "Nothing waits; every file that was dropped has ended."
+        rest = "else " if overview.tone == "warn" else ""
+        return f"Everything {rest}that was dropped has ended; nothing waits."
     told = count(waiting, "file")
-    if overview.tone == "bad":
-        return f"{told} wait, and go on by themselves; none is lost."
+    if any(zone.paused for zone in overview.zones):
+        return f"{told} {'waits' if waiting == 1 else 'wait'}; none is lost."
     return f"{told} {'is' if waiting == 1 else 'are'} on the way."
 
 

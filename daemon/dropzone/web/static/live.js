@@ -61,17 +61,15 @@ function tellState(overview) {
   if (!state || !badge) {
     return;
   }
-  const shown = overview.well ? "All is well" : "Needs you";
-  state.className = `state ${overview.well ? "good" : "bad"}`;
-  document.getElementById("state-words").textContent = shown;
+  state.className = `state ${overview.tone}`;
+  document.getElementById("state-words").textContent = overview.word;
   badge.lastChild.textContent = String(failed);
   badge.hidden = !failed;
   document.title = (failed ? `(${failed}) ` : "") + document.title.replace(/^\(\d+\) /, "");
-  const now = `${overview.well ? "All is well" : overview.sentence}, ${failed} failed`;
-  if (words && now !== words) {
-    document.getElementById("heard").textContent = now;
+  if (words && overview.headline !== words) {
+    document.getElementById("heard").textContent = overview.headline;
   }
-  words = now;
+  words = overview.headline;
 }
 
 function refreshSoon() {
