@@ -52,11 +52,13 @@ def named(zones: Zones, names: Iterable[str], sessions: Sessions) -> Iterator[Pu
                 yield _put_back(zone.path, job, words)
 
 
-def all_failed(zones: Zones) -> Iterator[PutBack]:
-    """Put back every file that failed and was not put back yet."""
+def all_failed(
+    zones: Zones, wanted: Callable[[Job], bool] = lambda _: True
+) -> Iterator[PutBack]:
+    """Put back every wanted file that failed and was not put back yet."""
     for zone, journal in zones.journals:
         # All at once: a running daemon changes them while we go.
-        for job in list(_failed(journal)):
+        for job in filter(wanted, list(_failed(journal))):
             yield _put_back(zone.path, job, job.id)
 
 

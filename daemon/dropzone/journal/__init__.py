@@ -7,6 +7,7 @@ docs/records.md.
 from typing import TYPE_CHECKING, Any
 
 from dropzone.journal.journal import (
+    REASON_LENGTH,
     Batch,
     Counts,
     Finding,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from dropzone.journal.sessions_async import AsyncSessions
 
 __all__ = [
+    "REASON_LENGTH",
     "AsyncSessions",
     "Batch",
     "Counts",

@@ -14,6 +14,7 @@ from typing import Any
 from dropzone import queries
 from dropzone.errors import DropzoneError, ZoneError
 from dropzone.journal import schema
+from dropzone.journal.pattern import containing
 from dropzone.journal.writer import (
     JobConflict,
     Statement,
@@ -23,9 +24,20 @@ from dropzone.journal.writer import (
 )
 from dropzone.models import ENDED, Job, Outcome, Status
 
-__all__ = ["Batch", "Counts", "Finding", "JobConflict", "Journal", "Wanted", "move"]
+__all__ = [
+    "REASON_LENGTH",
+    "Batch",
+    "Counts",
+    "Finding",
+    "JobConflict",
+    "Journal",
+    "Wanted",
+    "move",
+]
 
 _SQL = queries.load("dropzone.journal", "statements.sql")
+#: So much of a reason tells failures apart.
+REASON_LENGTH = 1000
 
 # Drawn in docs/architecture.md. WAITING goes back to where it was.
 MOVES = {
@@ -67,8 +79,9 @@ class Batch:
 class Wanted:
     """Which jobs are listed: those between two ids that fit all that is not None.
 
-    ``text`` is part of the path, in small letters. ``open`` are those that failed and
-    whose files still lie in ``failed/``.
+    ``text`` is part of the path, whatever the size of the letters; ``reason`` is what
+    its first ``REASON_LENGTH`` characters say. ``open`` are those that failed and whose
+    files still lie in ``failed/``.
     """
 
     before: str = "g"
@@ -77,6 +90,9 @@ class Wanted:
     outcome: str | None = None
     collection: str | None = None
     sha256: str | None = None
+    doc_type: str | None = None
+    step: str | None = None
+    reason: str | None = None
     text: str | None = None
     open: bool = False
 
@@ -337,7 +353,10 @@ class Journal:
 
     def listed(self, wanted: Wanted, limit: int) -> list[Job]:
         """Return the jobs that fit, the newest first."""
-        return list(self._jobs("listed", **dataclasses.asdict(wanted), limit=limit))
+        values = dataclasses.asdict(wanted)
+        if wanted.text is not None:
+            values["text"] = containing(wanted.text)
+        return list(self._jobs("listed", **values, limit=limit))
 
     def unfinished(self) -> Iterator[Job]:
         return self._jobs("unfinished")

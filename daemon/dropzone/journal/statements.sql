@@ -72,27 +72,28 @@ WHERE id < :before AND id >= :after
     AND (:outcome IS NULL OR outcome = :outcome)
     AND (:collection IS NULL OR collection = :collection)
     AND (:sha256 IS NULL OR sha256 = :sha256)
+    AND (:doc_type IS NULL OR doc_type = :doc_type)
+    AND (:step IS NULL OR error_step = :step)
+    AND (:reason IS NULL OR substr(end_reason, 1, 1000) = :reason)
     AND (NOT :open OR (status = 'failed' AND end_reason <> 'retried'
         AND removed_at IS NULL))
-    AND (:text IS NULL OR instr(lower(CAST(path AS TEXT)), :text))
+    AND (:text IS NULL OR lower(CAST(path AS TEXT)) GLOB :text)
 ORDER BY id DESC LIMIT :limit
 
--- name: failed_by_reason
--- The newest few of each reason, the most frequent reason first. 50 ms for 15,000.
-SELECT id, reason, hint, step, jobs, newest_at FROM (
-    SELECT id, reason, hint, step,
-        count(*) OVER same AS jobs, max(ended_at) OVER same AS newest_at,
-        row_number() OVER (PARTITION BY reason, hint, step ORDER BY id DESC) AS number
-    FROM (
-        SELECT id, ended_at, error_step AS step,
-            coalesce(nullif(end_reason, ''), error_message, '') AS reason,
-            coalesce(json_extract(data, '$.what_to_do'), '') AS hint
-        FROM jobs
-        WHERE status = 'failed' AND end_reason <> 'retried' AND removed_at IS NULL
-    )
-    WINDOW same AS (PARTITION BY reason, hint, step)
+-- name: failure_groups
+-- The newest of each reason and step, with how many there are in all.
+SELECT * FROM (
+    SELECT id, substr(end_reason, 1, 1000) AS reason, error_step AS step,
+        count(*) OVER alike AS jobs, min(ended_at) OVER alike AS oldest_at,
+        max(ended_at) OVER alike AS newest_at,
+        row_number() OVER (
+            PARTITION BY substr(end_reason, 1, 1000), error_step ORDER BY id DESC
+        ) AS number
+    FROM jobs
+    WHERE status = 'failed' AND end_reason <> 'retried' AND removed_at IS NULL
+    WINDOW alike AS (PARTITION BY substr(end_reason, 1, 1000), error_step)
 )
-WHERE number <= :shown ORDER BY jobs DESC, id DESC LIMIT :limit
+WHERE number <= :most ORDER BY jobs DESC, reason, step, id DESC LIMIT :limit
 
 -- name: ended_by_time
 -- By the indexes of kept and of removed files alone.

@@ -41,6 +41,14 @@ class Listing(Given):
     ] = None
     collection: Text | None = None
     text: Annotated[Text | None, Field(description="Part of the path.")] = None
+    type: Annotated[Text | None, Field(description="Such as pdf.")] = None
+    step: Annotated[Text | None, Field(description="Where it failed.")] = None
+    reason: Annotated[
+        Text | None, Field(description="Why it failed: the reason of a group.")
+    ] = None
+    open: Annotated[
+        bool, Field(description="Only what failed and waits for a person.")
+    ] = False
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     since: Annotated[Moment | None, Field(description="Dropped since then.")] = None
     until: Annotated[Moment | None, Field(description="Dropped before then.")] = None
@@ -76,7 +84,11 @@ def page(backend: Backend, ask: Ask) -> Mapping[str, Any]:
         after=_first_id(query.since),
         collection=query.collection,
         sha256=query.sha256,
-        text=query.text.lower() if query.text else None,
+        doc_type=query.type,
+        step=query.step,
+        reason=query.reason,
+        text=query.text,
+        open=query.open,
         **chosen,
     )
     found: list[Job] = []

@@ -324,12 +324,13 @@ class FailureGroup(BaseModel):
     what_to_do: str
     step: str | None
     count: int
+    oldest_at: float
     newest_at: float
     jobs: list[Job]
 
 
 class Failures(BaseModel):
-    """``more`` is true when rarer reasons are not told."""
+    """``count`` is of all; ``more`` is true when some are in no group shown."""
 
     count: int
     groups: list[FailureGroup]
@@ -337,10 +338,14 @@ class Failures(BaseModel):
 
 
 class PutBack(BaseModel):
-    """What became of a retry: the path in input/, or the problem."""
+    """What became of a retry: the path in input/, or the problem.
+
+    ``file`` is the path as it was dropped.
+    """
 
     job: str | None
     named: str
+    file: str | None
     path: str | None
     path_quoted: str | None
     problem: str
@@ -356,6 +361,19 @@ class SetAside(BaseModel):
     job: str
     place: str
     place_quoted: str
+
+
+class OneAside(BaseModel):
+    """What became of setting a file aside: where it lies now, or the problem."""
+
+    job: str
+    file: str | None
+    place: str | None
+    problem: str
+
+
+class SetAsides(BaseModel):
+    set_aside: list[OneAside]
 
 
 class Hit(BaseModel):

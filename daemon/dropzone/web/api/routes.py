@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute
 
 from dropzone import __version__
 from dropzone.web.api import (
+    aside,
     control,
     failures,
     files,
@@ -86,6 +87,7 @@ def make(backend: Backend) -> Api:
         *jobs.OPERATIONS,
         *files.OPERATIONS,
         *failures.OPERATIONS,
+        *aside.OPERATIONS,
         *searching.OPERATIONS,
         *settings.OPERATIONS,
         *Doctor().operations(),

@@ -49,14 +49,14 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A page: ``show`` returns what its template needs.
+    """A page: ``show`` returns what its template needs, or an answer without one.
 
     ``at`` is the entry of the navigation it belongs to.
     """
 
     path: str
     template: str
-    show: Callable[[Visit], Mapping[str, Any]]
+    show: Callable[[Visit], Mapping[str, Any] | Response]
     at: str = ""
 
 
@@ -96,6 +96,8 @@ class Desk:
             values = view.show(Visit(request, self._calls))
         except Problem as problem:
             return self.problem(request, problem)
+        if isinstance(values, Response):
+            return values
         told = {"at": view.at, "message": self._message(request)}
         return self._page(view.template, request, {**told, **values})
 

@@ -7,6 +7,7 @@ page that the browser is led to, so that loading it again does nothing again.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -58,11 +59,14 @@ class Desk:
         calls: Calls,
         messages: Messages,
         threads: anyio.CapacityLimiter,
+        refused: Callable[[Request, Problem], Response],
     ) -> None:
+        """``refused`` makes the page of a visitor who may not."""
         self._forms = {form.operation: form for form in forms}
         self._calls = calls
         self._messages = messages
         self._threads = threads
+        self._refused = refused
 
     def route(self) -> Route:
         return Route("/do/{operation}", self._answer, methods=["POST"])
@@ -73,9 +77,15 @@ class Desk:
         form = self._forms.get(request.path_params["operation"])
         if form is None:
             return Problem(404, "There is no such form.").response()
-        message = await anyio.to_thread.run_sync(
-            partial(self._done, form, fields, request), limiter=self._threads
+        return await anyio.to_thread.run_sync(
+            partial(self._taken, form, fields, request), limiter=self._threads
         )
+
+    def _taken(self, form: Form, fields: Fields, request: Request) -> Response:
+        try:
+            message = self._done(form, fields, request)
+        except Problem as problem:
+            return self._refused(request, problem)
         number = self._messages.keep(request.scope["caller"].name, message)
         after = fields.one("next")
         return links.to(request.scope["prefix"], after, told=number)
@@ -85,4 +95,6 @@ class Desk:
             given = form.given(fields)
             return form.told(self._calls(form.operation, request, **given))
         except Problem as problem:
+            if problem.status == HTTPStatus.FORBIDDEN:
+                raise
             return Message("bad", problem.detail, problem.what_to_do)

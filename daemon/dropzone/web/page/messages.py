@@ -10,13 +10,17 @@ _MOST = 500
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """``kind`` is good, warn or bad; ``url`` leads on, with ``label`` on it."""
+    """``kind`` is good, warn or bad; ``url`` leads on, with ``label`` on it.
+
+    ``lines`` are about one file each.
+    """
 
     kind: str
     text: str
     hint: str = ""
     url: str = ""
     label: str = ""
+    lines: tuple[tuple[str, str], ...] = ()
 
 
 class Messages:

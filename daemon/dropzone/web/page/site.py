@@ -7,14 +7,20 @@ from starlette.routing import BaseRoute
 
 from dropzone.web.api.backend import Backend
 from dropzone.web.api.routes import Api
-from dropzone.web.page import control, forms, now
+from dropzone.web.page import control, failures, files, forms, journey, now
 from dropzone.web.page.calls import Calls
 from dropzone.web.page.desk import Desk
 from dropzone.web.page.messages import Messages
 from dropzone.web.page.rendering import Rendering
 
-VIEWS = (*now.VIEWS, *control.VIEWS)
-FORMS = control.FORMS
+VIEWS = (
+    *now.VIEWS,
+    *files.VIEWS,
+    *journey.VIEWS,
+    *failures.VIEWS,
+    *control.VIEWS,
+)
+FORMS = (*control.FORMS, *journey.FORMS, *failures.FORMS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,5 +35,5 @@ def make(backend: Backend, api: Api, rendering: Rendering) -> Site:
     """Return the pages over the API."""
     calls, messages = Calls(backend, api.operations), Messages()
     desk = Desk(calls, rendering, messages, api.threads)
-    taken = forms.Desk(FORMS, calls, messages, api.threads)
+    taken = forms.Desk(FORMS, calls, messages, api.threads, desk.problem)
     return Site([*map(desk.route, VIEWS), taken.route()], desk)

@@ -1,0 +1,114 @@
+"""All files: the list, and the search for one of them."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.responses import Response
+
+from dropzone.models import Outcome, Status
+from dropzone.web.api.models import Found, Job
+from dropzone.web.page import links
+from dropzone.web.page.desk import View, Visit
+from dropzone.web.problems import Problem
+
+_PAGE = 50
+#: What the filter ``state`` takes, and what that is called.
+STATES = (
+    ("", "any state"),
+    (Outcome.INDEXED, "indexed"),
+    (Outcome.FAILED, "failed"),
+    (Status.WAITING, "waiting to be tried again"),
+    (Status.CLAIMED, "claimed"),
+    (Status.STORED, "stored in S3"),
+    (Outcome.DUPLICATE, "duplicate"),
+    (Outcome.STORED_ONLY, "stored only"),
+    (Outcome.EMPTY, "empty"),
+)
+#: How long ago a file was dropped at most, in seconds.
+WITHIN = (
+    ("", "any time"),
+    ("3600", "the last hour"),
+    ("86400", "the last day"),
+    ("604800", "the last 7 days"),
+    ("2592000", "the last 30 days"),
+)
+_LEAST_OF_ID = 6
+# Those with a field of their own, and those that links from other pages set.
+_FIELDS = ("zone", "state", "collection", "type")
+_MORE = ("text", "step", "reason", "open")
+
+
+def _files(visit: Visit) -> Mapping[str, Any] | Response:
+    words, cursor = visit.given("q"), visit.given("cursor")
+    chosen = {
+        name: value for name in (*_FIELDS, *_MORE) if (value := visit.given(name))
+    }
+    within = visit.given("within")
+    alone = not chosen and not within
+    found = _looked_up(visit, words) if words and alone else None
+    if found is not None and not cursor and (job := _the_one(found, words)):
+        return links.to(visit.request.scope["prefix"], f"/files/{job.id}")
+    query = {**chosen, **_since(within), **({"text": words} if words else {})}
+    page = visit.ask(
+        "jobs", query={**query, "limit": _PAGE, **({"cursor": cursor} if cursor else {})}
+    )
+    exact = found.jobs if found is not None else []
+    known = {job.id for job in exact}
+    kept = {"q": words, **chosen, "within": within}
+    overview = visit.ask("overview")
+    return {
+        "words": words,
+        "chosen": chosen,
+        "within": within,
+        "is_first": not cursor,
+        "exact": exact if not cursor else [],
+        "in_input": found.in_input if found is not None and not cursor else [],
+        "jobs": [job for job in page.jobs if job.id not in known],
+        "following": _address({**kept, "cursor": page.next}) if page.next else "",
+        "cleared": _address({"q": words}),
+        "zones": [zone.zone for zone in overview.zones],
+        "inputs": [f"{zone.path}/input" for zone in overview.zones],
+        "collections": _collections(visit),
+        "states": STATES,
+        "spans": WITHIN,
+    }
+
+
+def _looked_up(visit: Visit, words: str) -> Found:
+    found: Found = visit.ask("lookup", query={"q": words})
+    return found
+
+
+def _the_one(found: Found, words: str) -> Job | None:
+    """Return the only file that the words name exactly: an id, a hash, a whole path."""
+    if len(found.jobs) != 1 or found.in_input:
+        return None
+    (job,) = found.jobs
+    lower = words.lower()
+    is_its_end = len(lower) >= _LEAST_OF_ID and job.id.endswith(lower)
+    if lower in {job.id, job.sha256} or is_its_end or words == job.path:
+        return job
+    return job if words.startswith("/") else None
+
+
+def _since(within: str) -> dict[str, float]:
+    if not within:
+        return {}
+    if within not in dict(WITHIN):
+        raise Problem(422, "Files are listed by no such time.", "Choose one of those offered.")
+    return {"since": max(0.0, time.time() - int(within))}
+
+
+def _address(given: Mapping[str, str]) -> str:
+    query = urlencode({name: value for name, value in given.items() if value})
+    return f"/files?{query}" if query else "/files"
+
+
+def _collections(visit: Visit) -> list[str]:
+    found = visit.ask("collections").collections
+    return sorted({one.collection for one in found})
+
+
+VIEWS = (View("/files", "files.html", _files, "files"),)
