@@ -39,7 +39,10 @@ def set_aside_some(backend: Backend, ask: Ask) -> Mapping[str, Any]:
     body: Chosen = ask.body
     with Zones(backend.settings()) as zones:
         found = [
-            (job_id, next(filter(None, (j.get(job_id) for _, j in zones.journals)), None))
+            (
+                job_id,
+                next(filter(None, (j.get(job_id) for _, j in zones.journals)), None),
+            )
             for job_id in dict.fromkeys(body.jobs)
         ]
     return {"set_aside": [_one(backend, ask, job_id, job) for job_id, job in found]}

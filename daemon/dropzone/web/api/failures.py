@@ -94,7 +94,7 @@ def retry(backend: Backend, ask: Ask) -> Mapping[str, Any]:
 
 
 def retry_all(backend: Backend, ask: Ask) -> Mapping[str, Any]:
-    """Put every failed file back into input/ that waits for a person, or those alike."""
+    """Put back every failed file that waits for a person, or those alike."""
     body: Alike = ask.body
 
     def wanted(job: Job) -> bool:

@@ -36,38 +36,35 @@ WITHIN = (
 )
 _LEAST_OF_ID = 6
 # Those with a field of their own, and those that links from other pages set.
-_FIELDS = ("zone", "state", "collection", "type")
-_MORE = ("text", "step", "reason", "open")
+_FILTERS = (
+    *("zone", "state", "collection", "type", "within"),
+    *("text", "step", "reason", "open"),
+)
 
 
 def _files(visit: Visit) -> Mapping[str, Any] | Response:
     words, cursor = visit.given("q"), visit.given("cursor")
-    chosen = {
-        name: value for name in (*_FIELDS, *_MORE) if (value := visit.given(name))
-    }
-    within = visit.given("within")
-    alone = not chosen and not within
-    found = _looked_up(visit, words) if words and alone else None
+    chosen = {name: visit.given(name) for name in _FILTERS}
+    found = None
+    if words and not any(chosen.values()):
+        found = _looked_up(visit, words)
     if found is not None and not cursor and (job := _the_one(found, words)):
         return links.to(visit.request.scope["prefix"], f"/files/{job.id}")
-    query = {**chosen, **_since(within), **({"text": words} if words else {})}
-    page = visit.ask(
-        "jobs", query={**query, "limit": _PAGE, **({"cursor": cursor} if cursor else {})}
-    )
+    page = visit.ask("jobs", query=_query(words, cursor, chosen))
     exact = found.jobs if found is not None else []
     known = {job.id for job in exact}
-    kept = {"q": words, **chosen, "within": within}
     overview = visit.ask("overview")
     return {
         "words": words,
         "chosen": chosen,
-        "within": within,
         "is_first": not cursor,
         "exact": exact if not cursor else [],
         "in_input": found.in_input if found is not None and not cursor else [],
         "jobs": [job for job in page.jobs if job.id not in known],
-        "following": _address({**kept, "cursor": page.next}) if page.next else "",
-        "cleared": _address({"q": words}),
+        "following": _address({"q": words, **chosen, "cursor": page.next})
+        if page.next
+        else "",
+        "cleared": _address({"q": words, **chosen}),
         "zones": [zone.zone for zone in overview.zones],
         "inputs": [f"{zone.path}/input" for zone in overview.zones],
         "collections": _collections(visit),
@@ -93,12 +90,18 @@ def _the_one(found: Found, words: str) -> Job | None:
     return job if words.startswith("/") else None
 
 
-def _since(within: str) -> dict[str, float]:
-    if not within:
-        return {}
-    if within not in dict(WITHIN):
-        raise Problem(422, "Files are listed by no such time.", "Choose one of those offered.")
-    return {"since": max(0.0, time.time() - int(within))}
+def _query(words: str, cursor: str, chosen: Mapping[str, str]) -> dict[str, Any]:
+    """Return what is asked of the operation; it checks all but the time."""
+    given = {**chosen, "text": words or chosen["text"], "cursor": cursor}
+    within = given.pop("within")
+    query: dict[str, Any] = {name: value for name, value in given.items() if value}
+    if within:
+        if within not in dict(WITHIN):
+            raise Problem(
+                422, "Files are not listed by this time.", "Choose one that is offered."
+            )
+        query["since"] = time.time() - int(within)
+    return {**query, "limit": _PAGE}
 
 
 def _address(given: Mapping[str, str]) -> str:

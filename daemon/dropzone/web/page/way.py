@@ -27,6 +27,17 @@ _INDEXED = {
     Outcome.STORED_ONLY: "Not indexed",
     Outcome.EMPTY: "Nothing to index",
 }
+# What the notes of the index step say.
+_NOTES = {
+    "binary": "There is no text in such a file.",
+    "no_text": "No text was found in it: it may hold only pictures.",
+    "partial": "Parts of it could not be read.",
+    "truncated_text": "Its text was cut off at the limit.",
+    "invalid_json": "It is no valid JSON, and was taken as plain text.",
+    "unsupported": "Files of this type are stored, not read.",
+    "over_text_limit": "It is larger than what is read for text.",
+    "metadata_unreadable": "What was said of it could not be read.",
+}
 _CLAIMED = "Taken out of input/; nobody else can change or take it."
 _LATER = "Made batch by batch; this takes some seconds."
 
@@ -131,9 +142,7 @@ def _current(
         )
     if told is not None and told.longest is not None and told.longest.job == job.id:
         since = told.longest.since
-        return Stop(
-            *(step, title, "now"), when=since, when_words="Since", tries=tries
-        )
+        return Stop(*(step, title, "now"), when=since, when_words="Since", tries=tries)
     text = _LATER if step == "track" else _queue(told)
     return Stop(step, title, "now", text, tries=tries)
 
@@ -219,18 +228,14 @@ def _pieces(journey: Journey) -> str:
 
 def _notes(journey: Journey) -> Iterator[str]:
     for note in (journey.receipt or {}).get("notes", ()):
-        yield f"{note[:1].upper()}{note[1:]}{'' if note.endswith('.') else '.'}"
+        yield _NOTES.get(note, f"({note})")
 
 
 def lead(journey: Journey, found: Sequence[Stop]) -> tuple[str, str, str]:
     """Return the whole in a sentence: the tone of its box, it, and what follows."""
     job = journey.job
-    if job.retried_as:
-        return "calm", f"It failed, and was tried again. {_why(journey)}", ""
-    if job.status is Status.FAILED and job.removed_at is not None:
-        return "calm", f"It failed, and left failed/ ({job.removed_by}).", _why(journey)
     if job.status is Status.FAILED:
-        return "bad", f"It failed: {_why(journey)}", job.what_to_do
+        return _lead_of_failed(journey)
     if job.status is Status.DONE:
         return "good", result(journey), ""
     now = next(stop for stop in found if stop.tone in {"now", "held"})
@@ -238,7 +243,16 @@ def lead(journey: Journey, found: Sequence[Stop]) -> tuple[str, str, str]:
         return "warn", f"It waits to be tried again: {now.text}", ""
     if now.tone == "held":
         return "warn", f"It waits: {now.text}", now.hint
-    return "busy", f"It is on its way: {now.title.lower()}.", _then(found)
+    return "busy", f"It is on its way: {_lowered(now.title)}.", _then(found)
+
+
+def _lead_of_failed(journey: Journey) -> tuple[str, str, str]:
+    job = journey.job
+    if job.retried_as:
+        return "calm", f"It failed, and was tried again. {_why(journey)}", ""
+    if job.removed_at is not None:
+        return "calm", f"It failed, and left failed/ ({job.removed_by}).", _why(journey)
+    return "bad", f"It failed: {_why(journey)}", job.what_to_do
 
 
 def _then(found: Sequence[Stop]) -> str:
