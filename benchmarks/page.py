@@ -118,7 +118,7 @@ def scroll(options: argparse.Namespace) -> dict:
     with _chromium() as browser, measured(options.jobs, 30) as daemon:
         pages = Pages(browser, daemon.url)
         page = pages.open("/files")
-        rows, begun = page.locator("[data-key]"), time.perf_counter()
+        rows, begun = page.locator(".row"), time.perf_counter()
         millis = []
         while (before := rows.count()) < options.rows:
             asked = time.perf_counter()
@@ -134,7 +134,7 @@ def scroll(options: argparse.Namespace) -> dict:
 def _scroll_on(page: Page, before: int) -> None:
     page.evaluate("scrollTo(0, document.body.scrollHeight)")
     page.wait_for_function(
-        "before => document.querySelectorAll('[data-key]').length > before", arg=before
+        "before => document.querySelectorAll('.row').length > before", arg=before
     )
 
 

@@ -69,8 +69,11 @@ class Site:
     """A running daemon and the address of its pages."""
 
     zone: ZoneOfTest
-    process: "subprocess.Popen[bytes]"
     url: str
+
+    @property
+    def process(self) -> "subprocess.Popen[bytes]":
+        return self.zone.started[-1]
 
 
 @contextmanager
@@ -82,12 +85,13 @@ def site_of(zone: ZoneOfTest) -> Iterator[Site]:
     # A worker of the tests that is killed takes its daemon with it.
     zone.before = ("setpriv", "--pdeathsig", "TERM", *zone.before)
     try:
-        process = zone.start()
+        zone.start()
         url = wait_for(
             lambda: zone.report().get("web", {}).get("url"), "a page is served"
         )
-        yield Site(zone, process, url)
-        zone.stop(process)
+        yield Site(zone, url)
+        # A test may have started another.
+        zone.stop(zone.started[-1])
     finally:
         zone.close()
 
@@ -128,6 +132,7 @@ class Complaints:
     def __init__(self) -> None:
         self._told: list[str] = []
         self._expected: list[str] = []
+        self._allowed: list[str] = []
 
     def watch(self, context: BrowserContext) -> None:
         context.on("console", self._said)
@@ -138,11 +143,15 @@ class Complaints:
     def expect(self, pattern: str) -> None:
         self._expected.append(pattern)
 
+    def allow(self, pattern: str) -> None:
+        self._allowed.append(pattern)
+
     def check(self) -> None:
         """Fail on what came and was not expected, or was expected and did not come."""
         told, expected = self._told, self._expected
         self._told, self._expected = [], []
-        wrong = [t for t in told if not any(re.search(e, t) for e in expected)]
+        known = [*expected, *self._allowed]
+        wrong = [t for t in told if not any(re.search(one, t) for one in known)]
         assert not wrong, "the browser complains:\n" + "\n".join(wrong)
         missing = [e for e in expected if not any(re.search(e, t) for t in told)]
         assert not missing, f"the browser did not complain of {missing}"
@@ -214,6 +223,10 @@ class Pages:
     def expects(self, pattern: str) -> None:
         """Let the test pass only if the browser complains of what matches."""
         self._complaints.expect(pattern)
+
+    def allows(self, pattern: str) -> None:
+        """Let the test pass also if the browser complains of what matches."""
+        self._complaints.allow(pattern)
 
     def close(self) -> None:
         """Close all pages, then check; what they still had to say is heard before."""

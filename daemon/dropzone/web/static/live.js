@@ -42,6 +42,9 @@ function followAlone(url) {
 
 function told(message) {
   document.getElementById("stale").hidden = !message.lost;
+  if (message.lost) {
+    seeWhetherLoggedOut();
+  }
   if (message.overview) {
     tellState(message.overview);
     document.dispatchEvent(new CustomEvent("dropzone:overview", { detail: message.overview }));
@@ -51,6 +54,18 @@ function told(message) {
       refreshSoon();
     }
     known = text;
+  }
+}
+
+// A daemon that was started again knows no sessions: it leads to the login.
+async function seeWhetherLoggedOut() {
+  try {
+    const answer = await fetch(location.href, { method: "HEAD", headers: { accept: "text/html" } });
+    if (answer.redirected) {
+      location.reload();
+    }
+  } catch {
+    // It is away; the follower tries again.
   }
 }
 

@@ -1,0 +1,96 @@
+"""What holds for every page: each size, both colours, with and without scripts."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from accessibility import check_accessible
+from browsing import Pages
+from daemons import wait_for
+from dropzone.web.page.site import VIEWS
+from webclient import get
+
+# As many tabs as a browser opens connections to one server, and two more.
+_TABS = 8
+
+
+#: What else is worth looking at, where there is a view for it.
+_MORE = {"/search": "?q=heron", "/files": "?state=failed"}
+
+
+def _addresses(pages: Pages) -> list[str]:
+    """Return an address of every view there is, with something in it to show."""
+    page = pages.open("/")
+    row = page.locator(".row", has_text="heron.pdf").first
+    job = row.get_attribute("data-key") or ""
+    filled = {"job": job, "operation": "pause", "zone": "default", "name": "birds"}
+    paths = [re.sub(r"{(\w+)(:\w+)?}", lambda m: filled[m[1]], v.path) for v in VIEWS]
+    more = [path + query for path, query in _MORE.items() if path in paths]
+    return sorted({*paths, *more})
+
+
+def _fits(page: Page) -> bool:
+    """Return whether nothing sticks out sideways."""
+    width = "document.documentElement.scrollWidth <= innerWidth"
+    return bool(page.evaluate(width))
+
+
+@pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_every_page_is_accessible_and_fits(pages, site, phone, dark):
+    page = pages.open("/", phone=phone, dark=dark)
+    for path in _addresses(pages):
+        page.goto(site.url + path)
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+        assert _fits(page), f"{path} is wider than the window"
+        check_accessible(page)
+
+
+def test_every_page_tells_the_same_without_scripts(pages, site):
+    page = pages.open("/", scripts=False)
+    for path in _addresses(pages):
+        page.goto(site.url + path)
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+        expect(page.get_by_role("navigation", name="Pages")).to_be_visible()
+
+
+def test_the_keyboard_reaches_the_content_first_and_then_every_page(pages):
+    page = pages.open("/")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("main")).to_be_focused()
+    page.keyboard.press("/")
+    expect(page.get_by_role("searchbox")).to_be_focused()
+
+
+def test_what_changes_shows_by_itself_in_every_tab_of_a_browser(pages, site):
+    first = pages.open("/")
+    tabs = [first, *(first.context.new_page() for _ in range(_TABS - 1))]
+    for tab in tabs[1:]:
+        tab.goto(site.url)
+    site.zone.drop("notes/arrives.txt", b"What arrives while somebody looks.")
+    for tab in tabs:
+        row = tab.locator(".row", has_text="arrives.txt")
+        expect(row).to_contain_text("indexed")
+
+
+def test_an_unknown_address_is_told_as_a_page(pages):
+    pages.expects("status of 404")
+    page = pages.open("/nothing-here")
+    expect(page.get_by_role("main")).to_contain_text("nothing at this address")
+    check_accessible(page)
+
+
+def test_a_page_tells_that_the_daemon_is_away_and_leads_to_the_login(pages, site):
+    # The sessions end with the daemon.
+    # Whether the page asks just then depends on the moment.
+    pages.allows("ERR_(CONNECTION|EMPTY)")
+    page = pages.open("/")
+    site.zone.environment["DROPZONE__WEB__PORT"] = site.url.rpartition(":")[2]
+    site.zone.stop(site.process)
+    expect(page.get_by_text("No connection to the daemon.")).to_be_visible()
+    site.zone.start()
+    wait_for(lambda: get(f"{site.url}/login").status == 200, "it is served again")
+    expect(page.get_by_label("Token")).to_be_visible()
