@@ -1,6 +1,10 @@
 """Uploads to a real daemon, by tuspy, which knows nothing of us, and by hand."""
 
 import base64
+import contextlib
+import json
+import os
+import re
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -8,10 +12,10 @@ from typing import Any
 import pytest
 from tusclient.exceptions import TusUploadFailed
 
-from daemons import ZoneOfTest, wait_for, zone_on
+from daemons import PROMPT, ZoneOfTest, wait_for, zone_on
 from dropzone.embedded import ServiceAddresses
 from uploading import Sender, content, sha256
-from webclient import get
+from webclient import get, submit
 
 DORA = "dora-drops-4f1c01b3a08f2dd9a7ce"
 OTTO = "otto-drops-4f1c01b3a08f2dd9a7ce"
@@ -35,6 +39,14 @@ class Served:
         )
         self.dora = Sender(self.url, DORA)
         self.otto = Sender(self.url, OTTO)
+
+    def set(self, **settings: dict[str, float]) -> None:
+        """Put other settings in force."""
+        (self.zone.base / "config.yaml").write_text(json.dumps(settings))
+        reloads = self.zone.log().count('"reloaded"')
+        wait_for(
+            lambda: self.zone.log().count('"reloaded"') > reloads, "it is reloaded"
+        )
 
     def job(self, url: str) -> Any:
         """Return the job that an upload became."""
@@ -61,6 +73,8 @@ def served(
     zone.environment["DROPZONE_WEB_TOKENS"] = (
         f"dora drop {DORA}\notto drop {OTTO}\nrita read {RITA}"
     )
+    zone.environment["DROPZONE__RETENTION__EVERY_SECONDS"] = "0.3"
+    (zone.base / "config.yaml").write_text("{}")
     # A fixed port lets clients go on after a restart, as in life.
     served = Served(zone)
     zone.environment["DROPZONE__WEB__PORT"] = served.url.rpartition(":")[2]
@@ -147,8 +161,8 @@ def test_what_a_lost_connection_brought_is_kept_and_the_rest_follows(served):
     )
     kept = served.dora.offset(url)
     assert 8 * MEGABYTE < kept <= 9 * MEGABYTE
-    (mine,) = served.dora.ask("GET").json["uploads"]
-    assert (mine["offset"], mine["path"]) == (kept, "cut.bin")
+    mine = {one["path"]: one for one in served.dora.ask("GET").json["uploads"]}
+    assert mine["cut.bin"]["offset"] == kept
     assert served.otto.ask("GET").json["uploads"] == []
     served.dora.client(data, url=url, chunk_size=5 * MEGABYTE).upload()
     assert served.ended(url)["sha256"] == sha256(data)
@@ -269,9 +283,78 @@ def test_what_does_not_fit_an_upload_is_refused_and_harms_nothing(served):
     assert served.ended(url)["sha256"] == sha256(b"0123456789")
 
 
+def test_a_full_disk_refuses_and_keeps_and_goes_on_when_there_is_room(served):
+    data = content(4 * MEGABYTE)
+    url = served.dora.begun(len(data), filename="full.bin")
+    assert served.dora.add(url, 0, data[:MEGABYTE]).status == 204
+    served.set(limits={"free_megabytes": 1e9})
+    for refused in (
+        served.dora.add(url, MEGABYTE, data[MEGABYTE:]),
+        served.dora.begin(1, filename="another.txt"),
+    ):
+        assert refused.status == 507, refused.text
+        assert "disk" in refused.json["detail"]
+    assert served.dora.offset(url) == MEGABYTE
+    served.set()
+    assert served.dora.add(url, MEGABYTE, data[MEGABYTE:]).status == 204
+    assert served.ended(url)["sha256"] == sha256(data)
+
+
+def test_what_nobody_goes_on_with_is_removed(served):
+    url = served.dora.begun(2, filename="old.txt")
+    served.dora.add(url, 0, b"x")
+    expires = served.dora.ask("HEAD", url).headers["upload-expires"]
+    assert re.fullmatch(r"\w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT", expires)
+    folder = served.zone.root / "state/uploads/open" / url.rpartition("/")[2]
+    known = json.loads((folder / "record.json").read_bytes())
+    known["created_at"] -= 25 * 3600
+    os.utime(folder / "data", (1, known["created_at"]))
+    (folder / "record.json").write_text(json.dumps(known))
+    wait_for(lambda: served.dora.ask("HEAD", url).status == 404, "it expires")
+    wait_for(lambda: '"upload expired"' in served.zone.log(), "that is told")
+
+
+def test_a_browser_uploads_with_the_mark_of_its_session_until_it_logs_out(served):
+    form = get(f"{served.url}/login")
+    (mark,) = re.findall(r'name="csrf" value="(\w+)"', form.text)
+    kept = form.cookies[0].partition(";")[0]
+    answer = submit(f"{served.url}/login", {"csrf": mark, "token": DORA}, cookie=kept)
+    cookie = next(c for c in answer.cookies if "_form=" not in c).partition(";")[0]
+    csrf = get(f"{served.url}/api/v1/me", cookie=cookie).json["csrf"]
+    browser = Sender(served.url)
+    browser.headers["cookie"] = cookie
+    assert browser.begin(2, filename="web.txt").status == 403
+    browser.headers["x-csrf-token"] = csrf
+    url = browser.begun(2000, filename="web.txt")
+    del browser.headers["x-csrf-token"]
+    assert browser.add(url, 0, b"x").status == 403
+    browser.headers["x-csrf-token"] = csrf
+    assert browser.add(url, 0, b"x" * 500).status == 204
+    with browser.sending(url, 500, 1500, b"x" * 500) as connection:
+        wait_for(lambda: browser.offset(url) == 1000, "bytes are written")
+        out = {"csrf": csrf}
+        assert submit(f"{served.url}/logout", out, cookie=cookie).status == 303
+        assert connection.getresponse().status == 401
+    # The same person, by another way.
+    assert served.dora.offset(url) == 1000
+    assert served.dora.ask("DELETE", url).status == 204
+
+
 def test_the_log_tells_who_dropped_what(served):
     url = served.dora.begun(1, filename="logged.txt")
     served.dora.add(url, 0, b"x")
     assert served.ended(url)["outcome"] == "indexed"
     assert '"event": "uploaded"' in served.zone.log()
     assert DORA not in served.zone.log()
+
+
+def test_a_daemon_that_stops_waits_for_no_upload(served):
+    url = served.dora.begun(2000, filename="stop.txt")
+    with served.dora.sending(url, 0, 2000, b"x" * 500) as connection:
+        wait_for(lambda: served.dora.offset(url) == 500, "bytes are written")
+        assert served.zone.stop(served.process) < PROMPT
+        with contextlib.suppress(OSError):
+            assert connection.getresponse().status == 503
+    served.start()
+    assert served.dora.offset(url) == 500
+    assert served.dora.ask("DELETE", url).status == 204

@@ -14,6 +14,8 @@ from dropzone.commands import verifying
 from dropzone.embedded import ServiceAddresses
 from dropzone.sessions import MlflowSettings
 from dropzone.sessions.mlflow import MlflowSession
+from dropzone.uploads.record import Wanted
+from dropzone.uploads.shelf import Shelf
 from dropzone.verify import Problem
 from servers import s3_client
 
@@ -33,6 +35,8 @@ def served(
     zone.drop("c.bin", os.urandom(500))
     zone.drop("broken.pdf", samples.encrypted_pdf())
     assert zone.run_once() == 1
+    # What is still being uploaded is nobody's file yet.
+    Shelf(zone.root).begin(Wanted("dora", b"papers/d.txt", 10))
     yield zone
     zone.close()
 

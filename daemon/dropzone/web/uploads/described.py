@@ -5,7 +5,7 @@ from typing import NoReturn
 from dropzone.web import limits
 from dropzone.web.api.backend import Backend
 from dropzone.web.api.operation import Ask, Operation
-from dropzone.web.uploads import models, protocol
+from dropzone.web.uploads import models, protocol, telling
 from dropzone.web_settings import Role
 
 _ALL = limits.UPLOADS
@@ -38,7 +38,7 @@ OPERATIONS = (
     Operation(
         *("GET", _ALL, "uploads"),
         "The unfinished uploads of who asks.",
-        _never,
+        telling.mine,
         models.Uploads,
         Role.DROP,
     ),
@@ -60,7 +60,7 @@ OPERATIONS = (
     Operation(
         *("GET", _ONE, "upload"),
         "How far an upload is, where it landed, and which job it became.",
-        _never,
+        telling.one,
         models.Upload,
         Role.DROP,
         also=(409, 507),

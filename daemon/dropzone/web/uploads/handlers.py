@@ -12,19 +12,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from dropzone import disk
 from dropzone.errors import DropzoneError
 from dropzone.uploads.shelf import is_id
 from dropzone.uploads.writing import Writer
 from dropzone.web import limits, problems
 from dropzone.web.accounts import Caller
 from dropzone.web.api.backend import Backend
-from dropzone.web.api.operation import answer, check_role, text_of
+from dropzone.web.api.operation import Ask, answer, check_role, text_of
 from dropzone.web.problems import Problem
-from dropzone.web.uploads import asking, models, protocol
+from dropzone.web.uploads import asking, models, protocol, telling
 from dropzone.web.uploads.pouring import pour
 from dropzone.web.uploads.protocol import Checksum
-from dropzone.web.uploads.shelves import Place, Shelves, gone
+from dropzone.web.uploads.shelves import Place, Shelves, gone, of_disk
 from dropzone.web.uploads.streams import Stream, Streams, busy
 from dropzone.web_settings import Role
 
@@ -94,7 +93,7 @@ class Uploads:
         except DropzoneError as error:
             raise problems.of(error) from error
         except OSError as error:
-            raise _of_disk(error) from error
+            raise of_disk(error) from error
 
     async def _options(self, request: Request) -> Response:
         if not is_id(request.path_params.get("upload", _ANY)):
@@ -120,9 +119,10 @@ class Uploads:
             except (DropzoneError, OSError, Problem) as error:
                 # It has begun all the same, and can go on.
                 raise _with(_problem(error), {"location": where}) from error
-        content = text_of(models.Upload, self._told(place))
-        told = {"location": where, **self._progress(place)}
-        return Response(content, 201, told, media_type="application/json")
+        told = telling.of(self._shelves, place)
+        content = text_of(models.Upload, told)
+        found = {"location": where, **self._progress(place)}
+        return Response(content, 201, found, media_type="application/json")
 
     # Going on
 
@@ -192,18 +192,12 @@ class Uploads:
         return Response(headers=headers)
 
     async def _tell(self, request: Request) -> Response:
-        place = await self._find(request)
-        job = await self._run(self._shelves.job_of, place)
-        return answer(models.Upload, self._told(place, job), request)
+        told = await self._run(telling.one, self._backend, _ask(request))
+        return answer(models.Upload, told, request)
 
     async def _list(self, request: Request) -> Response:
-        places = await self._run(self._shelves.mine, _caller(request).name)
-        told = {"uploads": [self._told(place) for place in places]}
+        told = await self._run(telling.mine, self._backend, _ask(request))
         return answer(models.Uploads, told, request)
-
-    def _told(self, place: Place, job: Any = None) -> Mapping[str, Any]:
-        ends = self._shelves.expires_at(place.state)
-        return models.told(place.zone.name, place.state, job, ends)
 
     def _progress(self, place: Place) -> dict[str, str]:
         headers = {"upload-offset": str(place.state.offset)}
@@ -248,6 +242,10 @@ def _check_fits(request: Request, writer: Writer, length: int, offset: int) -> N
         )
 
 
+def _ask(request: Request) -> Ask:
+    return Ask(_caller(request), request.path_params, None, None, request)
+
+
 def _caller(request: Request) -> Caller:
     caller: Caller = request.scope["caller"]
     return caller
@@ -256,28 +254,12 @@ def _caller(request: Request) -> Caller:
 def _problem(error: DropzoneError | OSError | Problem) -> Problem:
     if isinstance(error, Problem):
         return error
-    return _of_disk(error) if isinstance(error, OSError) else problems.of(error)
+    return of_disk(error) if isinstance(error, OSError) else problems.of(error)
 
 
 def _with(problem: Problem, headers: Mapping[str, str]) -> Problem:
     problem.headers.update(headers)
     return problem
-
-
-def _of_disk(error: OSError) -> Problem:
-    if error.errno in disk.FULL:
-        return Problem(
-            HTTPStatus.INSUFFICIENT_STORAGE,
-            f"The zone's disk does not take it: {error.strerror}. What came is kept.",
-            "Free some space on it; then the upload goes on where it was.",
-        )
-    if error.errno in disk.ERRORS:
-        return problems.of(disk.fault(error))
-    return Problem(
-        HTTPStatus.CONFLICT,
-        f"The file cannot be put into input/: {error.strerror}.",
-        "See that only folders are where its path has folders, and try again.",
-    )
 
 
 def _elsewhere(offset: int) -> Problem:

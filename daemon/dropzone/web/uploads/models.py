@@ -1,15 +1,9 @@
 """What is told of uploads, and the headers that requests have."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
-from urllib.parse import quote
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from dropzone.models import Job
-from dropzone.places import collection_of
-from dropzone.text import display
-from dropzone.uploads.record import State
 from dropzone.web.api.operation import Given
 from dropzone.web.uploads import protocol
 
@@ -96,26 +90,3 @@ class Adding(_Headers):
 
 class Speaking(_Headers):
     """Of anything else that tus asks."""
-
-
-def told(
-    zone: str, state: State, job: Job | None, expires_at: float | None
-) -> Mapping[str, Any]:
-    """Return what ``Upload`` tells."""
-    upload = state.upload
-    path = job.path if job is not None else upload.landed or upload.wanted.path
-    return {
-        "id": upload.id,
-        "state": "open" if upload.landed_at is None else "landed",
-        "zone": zone,
-        "collection": collection_of(path),
-        "path": display(path),
-        "path_quoted": quote(path),
-        "length": upload.wanted.length,
-        "offset": state.offset,
-        "metadata": dict(upload.wanted.given),
-        "created_at": upload.created_at,
-        "expires_at": expires_at,
-        "landed_at": upload.landed_at,
-        "job": job.id if job is not None else None,
-    }

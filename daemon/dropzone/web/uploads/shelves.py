@@ -4,7 +4,9 @@ import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 
+from dropzone import disk
 from dropzone.journal import Journal
 from dropzone.models import Job
 from dropzone.settings import Zone
@@ -12,6 +14,7 @@ from dropzone.uploads import tidying
 from dropzone.uploads.record import State, Upload, Wanted
 from dropzone.uploads.shelf import Shelf, names_of
 from dropzone.uploads.writing import Writer
+from dropzone.web import problems
 from dropzone.web.api.backend import Backend
 from dropzone.web.problems import Problem
 from dropzone.web.uploads import admission
@@ -153,4 +156,21 @@ def gone() -> Problem:
         404,
         "You have no such upload: it expired, was ended, or is somebody else's.",
         "Begin it again with POST /api/v1/uploads.",
+    )
+
+
+def of_disk(error: OSError) -> Problem:
+    """Return the answer to what the disk says."""
+    if error.errno in disk.FULL:
+        return Problem(
+            HTTPStatus.INSUFFICIENT_STORAGE,
+            f"The zone's disk does not take it: {error.strerror}. What came is kept.",
+            "Free some space on it; then the upload goes on where it was.",
+        )
+    if error.errno in disk.ERRORS:
+        return problems.of(disk.fault(error))
+    return Problem(
+        HTTPStatus.CONFLICT,
+        f"The file cannot be put into input/: {error.strerror}.",
+        "See that only folders are where its path has folders, and try again.",
     )
