@@ -498,7 +498,7 @@ def config_show(*, config: Config = None, as_json: Json = False) -> None:
         return
     made = output.table("Setting", "Value", "From")
     for setting in settings:
-        made.add_row(*output.cells(setting.key, setting.value, setting.origin))
+        made.add_row(*output.cells(setting.key, setting.value, setting.where))
     output.print_all([made])
 
 

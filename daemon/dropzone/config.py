@@ -7,7 +7,7 @@ nearest valid one; ``Loaded.origins`` tells where each value came from.
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +67,15 @@ _TEXTS = frozenset(ENVIRONMENT[name] for name in SECRETS)
 class Loaded:
     """The settings, the file they came from (if any), and the origin of each key.
 
-    ``referenced`` are the keys of the file whose values name environment variables.
+    ``referenced`` are the keys of the file whose values name environment variables,
+    ``lines`` where in the file each key stands.
     """
 
     settings: Settings
     path: Path | None
     origins: Mapping[str, str]
     referenced: frozenset[str] = frozenset()
+    lines: Mapping[str, int] = field(default_factory=dict)
 
 
 def find_file(environ: Mapping[str, str] = os.environ) -> Path | None:
@@ -103,7 +105,7 @@ def load(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> L
     settings = _checked(tree, path, told)
     if settings is None or told.problems:
         raise ConfigurationError(told.text())
-    return Loaded(settings, path, origins, frozenset(file.referenced))
+    return Loaded(settings, path, origins, frozenset(file.referenced), file.lines)
 
 
 def offers(key: str, loaded: Loaded, environ: Mapping[str, str]) -> list[str]:

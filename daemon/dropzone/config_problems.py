@@ -69,7 +69,7 @@ class Told:
         source = origin_of(key, self.origins)
         line = 0
         if source == self._path:
-            line = _line_of(key, self.file.lines)
+            line = line_of(key, self.file.lines)
             source = f"{source}, line {line}"
         self._add(key, line or _LAST, source, told)
 
@@ -78,7 +78,7 @@ class Told:
         self.problems.append((line, f"{key or 'settings'} ({source}): {told}"))
 
 
-def _line_of(key: str, lines: Mapping[str, int]) -> int:
+def line_of(key: str, lines: Mapping[str, int]) -> int:
     """Return the line of a key, or of what is nearest above it."""
     while key and key not in lines:
         key = key.rpartition(".")[0]

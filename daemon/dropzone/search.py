@@ -42,7 +42,7 @@ class Hit:
 
     ``name`` is for people, ``path`` the bytes of the path dropped last. ``snippet``
     is plain text; ``marks`` are the (start, end) of the matching words in it.
-    ``score`` compares hits of one search only.
+    ``job`` is the drop that brought it last. ``score`` compares hits of one search.
     """
 
     document_id: int
@@ -51,6 +51,7 @@ class Hit:
     name: str
     path: bytes
     zone: str
+    job: str
     s3_key: str
     sha256: str
     page: int | None

@@ -302,7 +302,7 @@ def _history(path: Path, totals: bool) -> History:
             last_minute=_rate(journal, now) if totals else Rate(),
             unlogged_batches=journal.batches_waiting(),
             refused=tuple(journal.findings(_MOST_FINDINGS)),
-            collections=_collections(journal) if totals else (),
+            collections=collections_of(journal) if totals else (),
         )
     finally:
         journal.close()
@@ -316,7 +316,8 @@ def _rate(journal: Journal, now: float) -> Rate:
     return Rate(files=row["jobs"], bytes=row["bytes"])
 
 
-def _collections(journal: Journal) -> tuple[CollectionCount, ...]:
+def collections_of(journal: Journal) -> tuple[CollectionCount, ...]:
+    """Return the collections in which a job ended, by name."""
     found: dict[str, dict[str, int]] = {}
     sizes: dict[str, int] = {}
     for row in journal.rows("collections"):

@@ -165,6 +165,12 @@ SELECT collection, outcome, sum(jobs) AS jobs, sum(bytes) AS bytes FROM (
 )
 GROUP BY collection, outcome ORDER BY collection
 
+-- name: last_drops
+-- The newest job of each collection, and how many have not ended.
+SELECT
+    collection, max(created_at) AS last_at, sum(outcome IS NULL) AS under_way
+FROM jobs GROUP BY collection
+
 -- name: find
 INSERT INTO findings (path, reason, hint, first_seen, last_seen)
 VALUES (:path, :reason, :hint, :now, :now)

@@ -69,6 +69,7 @@ SELECT
     coalesce(document.metadata -> 'given', '{}') AS given,
     coalesce(latest.path, document.path) AS path,
     coalesce(latest.zone, document.zone) AS zone,
+    coalesce(latest.job_id, document.job_id)::text AS job,
     ts_headline(
         'english', chunk.text, coalesce(%(words)s, '')::tsquery,
         'StartSel=' || chr(2) || ', StopSel=' || chr(3)
@@ -79,7 +80,7 @@ FROM unnest(%(documents)s::bigint[], %(seqs)s::int[])
 JOIN dropzone.chunks AS chunk USING (document_id, seq)
 JOIN dropzone.documents AS document ON document.id = chunk.document_id
 LEFT JOIN LATERAL (
-    SELECT path.path, path.zone
+    SELECT path.path, path.zone, path.job_id
     FROM dropzone.paths AS path
     WHERE path.document_id = document.id
     ORDER BY path.job_id DESC

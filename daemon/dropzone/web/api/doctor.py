@@ -65,7 +65,7 @@ class Doctor:
         try:
             told = _run(backend)
             found |= {"state": "done", "findings": told["findings"]}
-        except (OSError, ValueError, KeyError, subprocess.SubprocessError) as error:
+        except (OSError, ValueError, KeyError) as error:
             found |= {"state": "failed", "problem": f"dropzone doctor failed: {error}"}
         found |= {"begun_at": self._last.begun_at, "ended_at": time.time()}
         self._last = models.Examination.model_validate(found)
@@ -84,15 +84,21 @@ def _run(backend: Backend) -> dict[str, Any]:
     until = time.monotonic() + _SECONDS
     while True:
         try:
-            told: dict[str, Any] = json.loads(
-                child.communicate(timeout=_LOOK_SECONDS)[0]
-            )
+            return _told(child.communicate(timeout=_LOOK_SECONDS)[0], child.returncode)
         except subprocess.TimeoutExpired:
             if backend.stop.is_set() or time.monotonic() > until:
                 child.kill()
                 child.communicate()
-                raise
-        else:
-            if "error" in told:
-                raise ValueError(told["error"])
-            return told
+                raise ValueError(f"it did not end in {_SECONDS:.0f} s.") from None
+
+
+def _told(answer: bytes, code: int) -> dict[str, Any]:
+    try:
+        told: dict[str, Any] = json.loads(answer)
+    except ValueError:
+        raise ValueError(
+            f"it ended with {code} and told nothing. Run it by hand on the machine."
+        ) from None
+    if "error" in told:
+        raise ValueError(f"{told['error']} {told.get('what_to_do', '')}".strip())
+    return told

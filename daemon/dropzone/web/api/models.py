@@ -50,13 +50,20 @@ class Finding(BaseModel):
 
 
 class Collection(BaseModel):
-    """The ended jobs of a collection."""
+    """The ended jobs of a collection, and those under way.
+
+    ``documents`` are what Postgres holds of a collection of this name, None while it
+    cannot be asked.
+    """
 
     zone: str
     collection: str
     files: int
     bytes: int
     outcomes: dict[str, int]
+    under_way: int
+    documents: int | None
+    last_drop_at: float | None
 
 
 class Throughput(BaseModel):
@@ -158,6 +165,23 @@ class Service(BaseModel):
     error: str | None
     checked_at: float | None
     latency_seconds: float | None
+
+
+class ServiceTold(Service):
+    """The same, looked at just now.
+
+    ``since`` is when the looks first found it so. ``embedded`` is a server that the
+    daemon runs by itself. ``holds_up`` are the steps that stand still for it.
+    """
+
+    since: float | None
+    address: str
+    embedded: bool
+    holds_up: list[str]
+
+
+class Services(BaseModel):
+    services: list[ServiceTold]
 
 
 class Overview(BaseModel):
@@ -386,6 +410,7 @@ class Hit(BaseModel):
     path: str
     path_quoted: str
     zone: str
+    job: str
     s3_key: str
     sha256: str
     page: int | None
@@ -398,19 +423,37 @@ class Hit(BaseModel):
 
 
 class Hits(BaseModel):
+    """``model`` is what made the vectors; hash-v1 compares words, not meaning."""
+
     hits: list[Hit]
+    model: str
 
 
 class Collections(BaseModel):
+    """``documents_unknown`` says why the documents cannot be counted, if so."""
+
     collections: list[Collection]
+    documents_unknown: str
+
+
+class CollectionTold(Collection):
+    """One collection; ``folder`` is where files are dropped into it."""
+
+    folder: str
+    types: dict[str, int]
+    documents_unknown: str
 
 
 class Setting(BaseModel):
-    """A setting in force; ``after_restart`` is what was read since, if it differs."""
+    """A setting in force; ``after_restart`` is what was read since, if it differs.
+
+    ``line`` is that of the file that ``origin`` names, null for any other origin.
+    """
 
     key: str
     value: str
     origin: str
+    line: int | None
     after_restart: str | None
 
 

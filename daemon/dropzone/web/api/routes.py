@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute
 from dropzone import __version__
 from dropzone.web.api import (
     aside,
+    collections,
     control,
     failures,
     files,
@@ -24,6 +25,7 @@ from dropzone.web.api.doctor import Doctor
 from dropzone.web.api.feed import Feed
 from dropzone.web.api.operation import THREADS, Ask, Operation, route
 from dropzone.web.api.overview import Snapshots
+from dropzone.web.api.services import Services
 from dropzone.web.uploads.described import OPERATIONS
 from dropzone.web.uploads.handlers import Uploads
 
@@ -89,6 +91,8 @@ def make(backend: Backend) -> Api:
         *failures.OPERATIONS,
         *aside.OPERATIONS,
         *searching.OPERATIONS,
+        *collections.OPERATIONS,
+        *Services(snapshots).operations(),
         *settings.OPERATIONS,
         *Doctor().operations(),
         *control.OPERATIONS,

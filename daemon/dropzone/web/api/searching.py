@@ -1,11 +1,10 @@
-"""Search over what was indexed, and the collections."""
+"""Search over what was indexed."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from dropzone import status
 from dropzone.embed import make_embedder
 from dropzone.search import Search
 from dropzone.web.api import models
@@ -27,24 +26,7 @@ def search(backend: Backend, ask: Ask) -> Mapping[str, Any]:
     hits = Search(backend.connected().postgres, embedder).search(
         query.q, collection=query.collection, limit=query.limit, mode=query.mode
     )
-    return {"hits": hits}
-
-
-def collections(backend: Backend, _ask: Ask) -> Mapping[str, Any]:
-    """Return the collections of all zones with what they hold."""
-    return {
-        "collections": [
-            {
-                "zone": zone.zone,
-                "collection": one.collection,
-                "files": one.files,
-                "bytes": one.bytes,
-                "outcomes": one.outcomes,
-            }
-            for zone in status.of_all(backend.settings())
-            for one in zone.history.collections
-        ]
-    }
+    return {"hits": hits, "model": embedder.name}
 
 
 OPERATIONS = (
@@ -54,11 +36,5 @@ OPERATIONS = (
         search,
         models.Hits,
         query=Query,
-    ),
-    Operation(
-        *("GET", "/api/v1/collections", "collections"),
-        "The collections, their files and how these ended.",
-        collections,
-        models.Collections,
     ),
 )

@@ -24,6 +24,7 @@ def shown(backend: Backend, _ask: Ask) -> Mapping[str, Any]:
                 "key": one.key,
                 "value": now,
                 "origin": one.origin,
+                "line": one.line,
                 "after_restart": one.value if one.value != now else None,
             }
         )

@@ -7,7 +7,17 @@ from starlette.routing import BaseRoute
 
 from dropzone.web.api.backend import Backend
 from dropzone.web.api.routes import Api
-from dropzone.web.page import control, failures, files, forms, journey, now
+from dropzone.web.page import (
+    collections,
+    control,
+    failures,
+    files,
+    forms,
+    journey,
+    now,
+    search,
+    settings,
+)
 from dropzone.web.page.calls import Calls
 from dropzone.web.page.desk import Desk
 from dropzone.web.page.messages import Messages
@@ -19,8 +29,11 @@ VIEWS = (
     *journey.VIEWS,
     *failures.VIEWS,
     *control.VIEWS,
+    *search.VIEWS,
+    *collections.VIEWS,
+    *settings.VIEWS,
 )
-FORMS = (*control.FORMS, *journey.FORMS, *failures.FORMS)
+FORMS = (*control.FORMS, *journey.FORMS, *failures.FORMS, *settings.FORMS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,116 @@
+"""The collections: what each holds, when something came last, where its folder is."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dropzone import queries, status
+from dropzone.errors import DropzoneError
+from dropzone.journal import Journal
+from dropzone.lookup import Zones
+from dropzone.settings import Zone
+from dropzone.text import display
+from dropzone.web.api import models
+from dropzone.web.api.backend import Backend
+from dropzone.web.api.operation import Ask, Operation
+from dropzone.web.problems import Problem
+
+_SQL = queries.load("dropzone", "sql/collections.sql")
+_Documents = dict[str, Counter[str]]
+
+
+def every(backend: Backend, _ask: Ask) -> Mapping[str, Any]:
+    """Return the collections of all zones with what they hold."""
+    documents, unknown = _documents(backend, None)
+    with Zones(backend.settings()) as zones:
+        found = [
+            _told(zone, counted, documents)
+            for zone, journal in zones.journals
+            for counted in _counted(journal)
+        ]
+    return {"collections": found, "documents_unknown": unknown}
+
+
+def one(backend: Backend, ask: Ask) -> Mapping[str, Any]:
+    """Return one collection of a zone."""
+    zone, name = backend.zone_named(ask.path["zone"]), ask.path["collection"]
+    with Zones(backend.settings()) as zones:
+        counted = [
+            one
+            for its, journal in zones.journals
+            if its.name == zone.name
+            for one in _counted(journal)
+            if one["collection"] == name
+        ]
+    if not counted:
+        raise Problem(
+            404,
+            "There is no such collection.",
+            "It begins with its first file. GET /api/v1/collections lists them.",
+        )
+    documents, unknown = _documents(backend, name)
+    folder = zone.path / "input"
+    return {
+        **_told(zone, counted[0], documents),
+        # The name is what people read: a folder of other bytes is shown by it too.
+        "folder": display(bytes(folder if name == "default" else folder / name)),
+        "types": dict(documents.get(name, ())) if documents is not None else {},
+        "documents_unknown": unknown,
+    }
+
+
+def _counted(journal: Journal) -> Sequence[dict[str, Any]]:
+    """Return what the journal knows of each collection, by name."""
+    ended = {one.collection: one for one in status.collections_of(journal)}
+    seen = {row["collection"]: row for row in journal.rows("last_drops")}
+    return [
+        {
+            "collection": name,
+            "files": ended[name].files if name in ended else 0,
+            "bytes": ended[name].bytes if name in ended else 0,
+            "outcomes": ended[name].outcomes if name in ended else {},
+            "under_way": seen[name]["under_way"] if name in seen else 0,
+            "last_drop_at": seen[name]["last_at"] if name in seen else None,
+        }
+        for name in sorted(ended.keys() | seen.keys())
+    ]
+
+
+def _told(
+    zone: Zone, counted: dict[str, Any], documents: _Documents | None
+) -> dict[str, Any]:
+    name = counted["collection"]
+    count = None if documents is None else documents.get(name, Counter()).total()
+    return {**counted, "zone": zone.name, "documents": count}
+
+
+def _documents(backend: Backend, name: str | None) -> tuple[_Documents | None, str]:
+    """Return how many documents of each type there are; why not, if so."""
+    found: _Documents = {}
+    try:
+        # Not repeated: nobody should wait for these counts.
+        with backend.connected().postgres.connection() as connection:
+            for row in connection.execute(_SQL["documents"], {"collection": name}):
+                by_type = found.setdefault(row["collection"], Counter())
+                by_type[row["doc_type"]] = row["documents"]
+    except Problem as problem:
+        return None, problem.detail
+    except DropzoneError as error:
+        return None, error.message
+    return found, ""
+
+
+OPERATIONS = (
+    Operation(
+        *("GET", "/api/v1/collections", "collections"),
+        "The collections, their files and how these ended, the last drop.",
+        every,
+        models.Collections,
+    ),
+    Operation(
+        *("GET", "/api/v1/collections/{zone}/{collection}", "collection"),
+        "One collection: what it holds, and where its folder is.",
+        one,
+        models.CollectionTold,
+    ),
+)
