@@ -158,9 +158,9 @@ def test_while_postgres_is_away_the_rest_of_the_page_stays(pages, outage):
         expect(page.get_by_role("searchbox", name="Words to search")).to_have_value(
             "heron"
         )
-        expect(page.get_by_label("Collection", exact=True).locator("option")).to_have_count(
-            SHELVES + 1
-        )
+        expect(
+            page.get_by_label("Collection", exact=True).locator("option")
+        ).to_have_count(SHELVES + 1)
         check_accessible(page)
         page.goto(f"{pages.url}/collections/default/trains")
         expect(page.locator(".facts")).to_contain_text("unknown")
