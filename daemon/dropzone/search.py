@@ -30,6 +30,10 @@ _K = 10
 # word of a query falls on the place of another word, which one chunk in ten does.
 _LEAST_SIMILARITY = 0.1
 _LEAST_LEXICAL_SIMILARITY = 0.15
+_ASCII, _BACKSLASH = 0x80, 0x5C
+# 48 bits of milliseconds are in an id.
+_LAST_MILLIS = 2**48 - 1
+_LAST_MOMENT = _LAST_MILLIS / 1000
 _START, _STOP = "\x02", "\x03"
 _QUOTED = re.compile(r'"([^"]+)"')
 # Names of things rather than words: --option, snake_case, camelCase, v1.2, a/b.
@@ -74,6 +78,62 @@ class _Query:
     exact: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Where:
+    """What documents are searched: all that fit what is not None.
+
+    ``name`` is part of the path, in letters of any case (A to Z), ``since`` and
+    ``until`` are times of a drop (epoch). ``given`` is what a person said of the file,
+    as NAME=VALUE, or NAME alone for any value.
+    """
+
+    collection: str | None = None
+    zone: str | None = None
+    doc_type: str | None = None
+    name: str | None = None
+    since: float | None = None
+    until: float | None = None
+    given: str | None = None
+
+    def parameters(self) -> dict[str, Any]:
+        """Return what the statements take."""
+        given_name, sign, value = (self.given or "").partition("=")
+        of_paths = (self.zone, self.name, self.since, self.until)
+        return {
+            "collection": _cleaned(self.collection),
+            "doc_type": _cleaned(self.doc_type),
+            "given_name": clean(given_name) if given_name else None,
+            "given_value": clean(value) if sign else None,
+            "of_paths": any(one is not None for one in of_paths),
+            "zone": _cleaned(self.zone),
+            "name": None if self.name is None else _as_shown(self.name),
+            "since": _first_id(self.since or 0.0),
+            "until": _first_id(_LAST_MOMENT if self.until is None else self.until),
+        }
+
+
+def _cleaned(text: str | None) -> str | None:
+    return None if text is None else clean(text)
+
+
+def _as_shown(name: str) -> str:
+    """Return part of a path as Postgres' ``encode(path, 'escape')`` has it."""
+    return "".join(
+        chr(byte) if byte < _ASCII and byte != _BACKSLASH and byte else _escaped(byte)
+        for byte in name.encode("utf-8", "surrogateescape").lower()
+    )
+
+
+def _escaped(byte: int) -> str:
+    return "\\\\" if byte == _BACKSLASH else f"\\{byte:03o}"
+
+
+def _first_id(moment: float) -> str:
+    """Return what comes before every job's id that was made from that moment on."""
+    millis = int(min(max(moment, 0.0), _LAST_MOMENT) * 1000)
+    return f"{millis:012x}" + "0" * 20
+
+
 class Search:
     """Searches one database with one model; vectors of other models are not seen.
 
@@ -95,11 +155,12 @@ class Search:
         collection: str | None = None,
         limit: int = 10,
         mode: Mode = "hybrid",
+        where: Where | None = None,
     ) -> list[Hit]:
         """Return the best chunks, best first, at most three of one document.
 
         A chunk with any of the words is found; words in double quotes must occur
-        together. Superseded documents are left out.
+        together. Superseded documents are left out, and what does not fit ``where``.
 
         Raises:
             UsageError: the query is empty, or ``mode`` or ``limit`` make no sense.
@@ -113,10 +174,8 @@ class Search:
             raise UsageError(f"There is no search mode {mode!r}.")
         if not 1 <= limit <= _MOST_HITS:
             raise UsageError(f"The limit must be between 1 and {_MOST_HITS}.")
-        scope = {
-            "collection": clean(collection) if collection is not None else None,
-            "limit": max(50, limit * 5),
-        }
+        where = where or Where(collection=collection)
+        scope = {**where.parameters(), "limit": max(50, limit * 5)}
         with self._postgres.connection() as connection:
             query = _parse(connection, plain)
             scope |= {"words": query.words, "phrases": query.phrases}

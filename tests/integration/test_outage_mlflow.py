@@ -9,6 +9,7 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from dropzone.retry import RetryPolicy
 from dropzone.sessions import MlflowSettings
 from dropzone.sessions.mlflow import MlflowSession
 from faultproxy import FaultProxy, proxy_to
+from webclient import get
 
 _UP_SECONDS = 60
 
@@ -73,6 +75,24 @@ def _runs(port: int) -> list[dict[str, dict[str, str]]]:
     return runs
 
 
+def _told_of_mlflow(zone: ZoneOfTest) -> dict[str, Any]:
+    overview = get(f"{zone.report()['web']['url']}/api/v1/overview").json
+    told: dict[str, Any] = overview["services"][-1]
+    assert told["service"] == "mlflow"
+    return told
+
+
+def _is_down(told: dict[str, Any]) -> None:
+    assert (told["healthy"], told["latency_seconds"]) == (False, None)
+    assert "MLflow" in told["error"]
+
+
+def _is_up(told: dict[str, Any]) -> None:
+    assert (told["healthy"], told["error"]) == (True, None)
+    # The proxy holds back every answer for a moment.
+    assert 0.02 < told["latency_seconds"] < 30
+
+
 @pytest.fixture
 def proxy(tracking_server: int) -> Iterator[FaultProxy]:
     with proxy_to(("127.0.0.1", tracking_server)) as proxy:
@@ -111,6 +131,7 @@ def test_runs_are_late_and_files_are_not(
         zone.wait_for_ends(len(dropped), seconds=10)
         pause = wait_for(lambda: zone.report().get("paused"), "track pauses")[0]
         assert (pause["step"], pause["service"]) == ("track", "mlflow")
+    _is_down(_told_of_mlflow(zone))
     shown = zone.command("status")
     assert shown.returncode == 1
     assert "mlflow" in shown.stdout.lower()
@@ -122,6 +143,7 @@ def test_runs_are_late_and_files_are_not(
         batches = {job.batch_id for job in journal.newest(100)}
     wait_for(lambda: not zone.report()["paused"], "nothing is paused")
     assert zone.log().count('"event": "paused"') == 1, "told once"
+    _is_up(_told_of_mlflow(zone))
     runs = _runs(tracking_server)
     tags = [tag["value"] for run in runs for tag in run["data"]["tags"]
             if tag["key"] == "dropzone.batch"]  # fmt: skip

@@ -8,7 +8,7 @@ from dropzone.embed import make_embedder
 from dropzone.errors import ServiceUnavailable, UsageError
 from dropzone.models import Chunk, IndexRequest, JobIds
 from dropzone.retry import RetryPolicy
-from dropzone.search import Search, unmark
+from dropzone.search import Search, Where, unmark
 from dropzone.sessions import PostgresSettings
 from dropzone.sessions.postgres import PostgresSession
 from servers import fresh_database
@@ -37,10 +37,14 @@ class Corpus:
             dims=EMBEDDER.dims,
         )
 
-    def add(self, name, text, collection="default"):
+    def add(
+        self, name, text, collection="default", kind="txt", given=None, job_id=None
+    ):
         sha256 = hashlib.sha256(text.encode()).hexdigest()
         request = IndexRequest(
-            IDS.next(), "z", collection, name.encode(), sha256, 1, "txt", "key"
+            job_id or IDS.next(),
+            *("z", collection, name.encode(), sha256, 1, kind, "key"),
+            given=given or {},
         )
         lines = text.splitlines()
         vectors = EMBEDDER.embed_documents(lines).astype("<f2").tobytes()
@@ -69,6 +73,46 @@ def corpus(services):
     session = PostgresSession(PostgresSettings(url=SecretStr(fresh_database(services))))
     session.migrate()
     yield Corpus(session)
+    session.close()
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "vector", "text"])
+@pytest.mark.parametrize(
+    ("where", "names"),
+    [
+        (Where(), {"Größe 1.pdf", "a\\b.txt", "old.txt"}),
+        (Where(collection="papers"), {"Größe 1.pdf"}),
+        (Where(doc_type="txt"), {"a\\b.txt", "old.txt"}),
+        (Where(zone="z"), {"Größe 1.pdf", "a\\b.txt", "old.txt"}),
+        (Where(zone="y"), set()),
+        (Where(name="Größe 1.P"), {"Größe 1.pdf"}),
+        (Where(name="a\\B"), {"a\\b.txt"}),
+        (Where(name="%"), set()),
+        (Where(since=1000.0), {"Größe 1.pdf", "a\\b.txt"}),
+        (Where(until=1000.0), {"old.txt"}),
+        (Where(since=1e30, until=-1.0), set()),
+        (Where(given="author=Ada"), {"Größe 1.pdf"}),
+        (Where(given="author"), {"Größe 1.pdf", "a\\b.txt"}),
+        (Where(given="author="), set()),
+        (Where(given="no\0body"), set()),
+        (Where(collection="papers", doc_type="txt", name="x"), set()),
+    ],
+)
+def test_only_what_fits_is_searched(filtered, where, names, mode):
+    hits = filtered.search("walrus", where=where, mode=mode)
+    assert {hit.name for hit in hits} == names
+
+
+@pytest.fixture(scope="module")
+def filtered(services):
+    session = PostgresSession(PostgresSettings(url=SecretStr(fresh_database(services))))
+    session.migrate()
+    made = Corpus(session)
+    text = "The walrus sleeps"
+    made.add("papers/Größe 1.pdf", text, "papers", "pdf", {"author": "Ada"})
+    made.add("a\\b.txt", f"{text} long.", given={"author": "Bob", "year": "1843"})
+    made.add("old.txt", f"{text} on ice.", job_id=f"{500_000:012x}" + "0" * 20)
+    yield made
     session.close()
 
 

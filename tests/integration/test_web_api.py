@@ -132,6 +132,7 @@ def test_the_overview_says_that_all_is_well_and_counts_as_status_does(served):
     (zone,) = told["zones"]
     assert told["well"]
     assert "All is well" in told["sentence"]
+    assert [one["service"] for one in told["services"]] == ["s3", "postgres", "mlflow"]
     assert zone["outcomes"] == status["history"]["outcomes"]
     assert sum(zone["throughput"]["files"]) == 7
     assert sum(zone["throughput"]["failed"]) == 2
@@ -159,19 +160,6 @@ def test_each_step_tells_what_it_does_and_did(served):
     assert steps["claim"]["done"] == steps["store"]["done"] == 7
     assert not any(step["paused"] for step in steps.values())
     assert steps["index"]["median_seconds"] > 0
-
-
-def test_mlflow_is_told_among_the_services_once_it_was_used(served):
-    def services() -> dict[str, Any]:
-        told = served.get("/overview").json["services"]
-        return {service["service"]: service for service in told}
-
-    mlflow = wait_for(
-        lambda: (s := services()["mlflow"])["healthy"] and s, "a run is logged"
-    )
-    assert list(services()) == ["s3", "postgres", "mlflow"]
-    assert 0 < mlflow["latency_seconds"] < 60
-    assert mlflow["error"] is None
 
 
 def test_throughput_goes_back_an_hour_a_day_and_a_week(served):
@@ -281,10 +269,39 @@ def test_search_and_collections_agree_with_the_commands(served):
     told = json.loads(served.zone.command("search", "whales", "--json").stdout)["hits"]
     assert hits == told
     assert hits[0]["given"] == GIVEN
-    names = {
-        one["collection"] for one in served.get("/collections").json["collections"]
-    }
-    assert names == {"default", "notes", "sea"}
+    for wanted, count in (
+        ("metadata=author%3DHerman&name=hale&doc_type=txt&collection=sea", 1),
+        ("metadata=author%3DAda", 0),
+        ("until=1000", 0),
+    ):
+        found = served.get(f"/search?q=whales&{wanted}").json["hits"]
+        assert len(found) == count, wanted
+
+
+def test_collections_tell_what_was_dropped_and_where_more_can_go(served):
+    (served.zone.input / "empty").mkdir()
+    (served.zone.input / ".hidden").mkdir()
+
+    def collections() -> dict[str, Any]:
+        told = served.get("/collections").json
+        assert told["documents_unknown"] == ""
+        return {one["collection"]: one for one in told["collections"]}
+
+    wait_for(lambda: "empty" in collections(), "it is seen")
+    told = collections()
+    assert set(told) == {"default", "empty", "notes", "sea"}
+    assert (told["empty"]["files"], told["empty"]["has_folder"]) == (0, True)
+    assert told["empty"]["last_drop_at"] is None
+    assert told["notes"]["documents"] == told["notes"]["files"] == 4
+    assert told["notes"]["under_way"] == told["notes"]["failed"] == 0
+    last = max(
+        job["created_at"] for job in served.get("/jobs?collection=notes").json["jobs"]
+    )
+    assert told["notes"]["last_drop_at"] == pytest.approx(last)
+    one = served.get("/collections/default/notes").json
+    assert told["notes"].items() <= one.items()
+    assert served.get("/collections/default/birds").status == 404
+    assert served.get("/collections/other/notes").status == 404
 
 
 def test_a_failure_is_retried_and_another_is_set_aside_not_deleted(served):

@@ -166,9 +166,11 @@ SELECT collection, outcome, sum(jobs) AS jobs, sum(bytes) AS bytes FROM (
 GROUP BY collection, outcome ORDER BY collection
 
 -- name: last_drops
--- The newest job of each collection, and how many have not ended.
+-- The newest job of each collection, how many have not ended, and how many failed and
+-- wait for a person.
 SELECT
-    collection, max(created_at) AS last_at, sum(outcome IS NULL) AS under_way
+    collection, max(created_at) AS last_at, sum(ended_at IS NULL) AS under_way,
+    sum(status = 'failed' AND end_reason <> 'retried' AND removed_at IS NULL) AS failed
 FROM jobs GROUP BY collection
 
 -- name: find

@@ -22,6 +22,18 @@ JOIN dropzone.documents AS document ON document.id = chunk.document_id
 WHERE chunk.tsv @@ coalesce(%(phrases)s, %(words)s)::tsquery
     AND NOT document.superseded
     AND (%(collection)s::text IS NULL OR document.collection = %(collection)s)
+    AND (%(doc_type)s::text IS NULL OR document.doc_type = %(doc_type)s)
+    AND (%(given_name)s::text IS NULL
+        OR document.metadata -> 'given' ->> %(given_name)s::text
+            = coalesce(%(given_value)s, document.metadata -> 'given' ->> %(given_name)s))
+    AND (NOT %(of_paths)s OR EXISTS (
+        SELECT FROM dropzone.paths AS path
+        WHERE path.document_id = document.id
+            AND path.job_id >= %(since)s::uuid AND path.job_id < %(until)s::uuid
+            AND (%(zone)s::text IS NULL OR path.zone = %(zone)s)
+            AND (%(name)s::text IS NULL
+                OR strpos(lower(encode(path.path, 'escape')), %(name)s) > 0)
+    ))
 ORDER BY score DESC, chunk.document_id DESC, chunk.seq
 LIMIT %(limit)s
 
@@ -33,6 +45,18 @@ JOIN dropzone.documents AS document ON document.id = chunk.document_id
 WHERE chunk.text ILIKE %(pattern)s
     AND NOT document.superseded
     AND (%(collection)s::text IS NULL OR document.collection = %(collection)s)
+    AND (%(doc_type)s::text IS NULL OR document.doc_type = %(doc_type)s)
+    AND (%(given_name)s::text IS NULL
+        OR document.metadata -> 'given' ->> %(given_name)s::text
+            = coalesce(%(given_value)s, document.metadata -> 'given' ->> %(given_name)s))
+    AND (NOT %(of_paths)s OR EXISTS (
+        SELECT FROM dropzone.paths AS path
+        WHERE path.document_id = document.id
+            AND path.job_id >= %(since)s::uuid AND path.job_id < %(until)s::uuid
+            AND (%(zone)s::text IS NULL OR path.zone = %(zone)s)
+            AND (%(name)s::text IS NULL
+                OR strpos(lower(encode(path.path, 'escape')), %(name)s) > 0)
+    ))
 ORDER BY chunk.document_id DESC, chunk.seq
 LIMIT %(limit)s
 
@@ -48,6 +72,18 @@ FROM (
     WHERE model.fingerprint = %(fingerprint)s
         AND NOT document.superseded
         AND (%(collection)s::text IS NULL OR document.collection = %(collection)s)
+        AND (%(doc_type)s::text IS NULL OR document.doc_type = %(doc_type)s)
+        AND (%(given_name)s::text IS NULL
+        OR document.metadata -> 'given' ->> %(given_name)s::text
+            = coalesce(%(given_value)s, document.metadata -> 'given' ->> %(given_name)s))
+        AND (NOT %(of_paths)s OR EXISTS (
+            SELECT FROM dropzone.paths AS path
+            WHERE path.document_id = document.id
+                AND path.job_id >= %(since)s::uuid AND path.job_id < %(until)s::uuid
+                AND (%(zone)s::text IS NULL OR path.zone = %(zone)s)
+                AND (%(name)s::text IS NULL
+                    OR strpos(lower(encode(path.path, 'escape')), %(name)s) > 0)
+        ))
         AND (%(phrases)s::text IS NULL OR EXISTS (
             SELECT FROM dropzone.chunks AS chunk
             WHERE chunk.document_id = vector.document_id

@@ -1,13 +1,17 @@
 """The collections: what each holds, when something came last, where its folder is."""
 
+import itertools
+import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dropzone import queries, status
 from dropzone.errors import DropzoneError
 from dropzone.journal import Journal
 from dropzone.lookup import Zones
+from dropzone.places import collection_of
+from dropzone.readiness import NameFilter
 from dropzone.settings import Zone
 from dropzone.text import display
 from dropzone.web.api import models
@@ -16,6 +20,8 @@ from dropzone.web.api.operation import Ask, Operation
 from dropzone.web.problems import Problem
 
 _SQL = queries.load("dropzone", "sql/collections.sql")
+# A look into input/ takes a few milliseconds at most.
+_MOST_ENTRIES = 5_000
 _Documents = dict[str, Counter[str]]
 
 
@@ -26,7 +32,7 @@ def every(backend: Backend, _ask: Ask) -> Mapping[str, Any]:
         found = [
             _told(zone, counted, documents)
             for zone, journal in zones.journals
-            for counted in _counted(journal)
+            for counted in _counted(zone, journal)
         ]
     return {"collections": found, "documents_unknown": unknown}
 
@@ -39,7 +45,7 @@ def one(backend: Backend, ask: Ask) -> Mapping[str, Any]:
             one
             for its, journal in zones.journals
             if its.name == zone.name
-            for one in _counted(journal)
+            for one in _counted(its, journal)
             if one["collection"] == name
         ]
     if not counted:
@@ -59,8 +65,9 @@ def one(backend: Backend, ask: Ask) -> Mapping[str, Any]:
     }
 
 
-def _counted(journal: Journal) -> Sequence[dict[str, Any]]:
-    """Return what the journal knows of each collection, by name."""
+def _counted(zone: Zone, journal: Journal) -> Sequence[dict[str, Any]]:
+    """Return what is known of each collection, by name: also of empty folders."""
+    folders = set(_folders(zone))
     ended = {one.collection: one for one in status.collections_of(journal)}
     seen = {row["collection"]: row for row in journal.rows("last_drops")}
     return [
@@ -69,11 +76,27 @@ def _counted(journal: Journal) -> Sequence[dict[str, Any]]:
             "files": ended[name].files if name in ended else 0,
             "bytes": ended[name].bytes if name in ended else 0,
             "outcomes": ended[name].outcomes if name in ended else {},
+            "failed": seen[name]["failed"] if name in seen else 0,
             "under_way": seen[name]["under_way"] if name in seen else 0,
             "last_drop_at": seen[name]["last_at"] if name in seen else None,
+            "has_folder": name in folders,
         }
-        for name in sorted(ended.keys() | seen.keys())
+        for name in sorted(ended.keys() | seen.keys() | folders)
     ]
+
+
+def _folders(zone: Zone) -> Iterator[str]:
+    """Yield the collections that have a folder in ``input/``, up to a limit."""
+    names = NameFilter(zone.ignore)
+    try:
+        with os.scandir(os.fsencode(zone.path / "input")) as entries:
+            for entry in itertools.islice(entries, _MOST_ENTRIES):
+                is_folder = entry.is_dir(follow_symlinks=False)
+                if is_folder and not names.ignores(entry.name):
+                    yield collection_of(entry.name + b"/")
+    except OSError:
+        # It may be away with its disk: the journal knows what was dropped.
+        return
 
 
 def _told(

@@ -52,8 +52,9 @@ class Finding(BaseModel):
 class Collection(BaseModel):
     """The ended jobs of a collection, and those under way.
 
-    ``documents`` are what Postgres holds of a collection of this name, None while it
-    cannot be asked.
+    ``failed`` wait for a person in failed/. ``has_folder`` tells whether input/ has a
+    folder for it now: it may be empty, and nothing else known of it. ``documents`` are
+    what Postgres holds of a collection of this name, None while it cannot be asked.
     """
 
     zone: str
@@ -61,7 +62,9 @@ class Collection(BaseModel):
     files: int
     bytes: int
     outcomes: dict[str, int]
+    failed: int
     under_way: int
+    has_folder: bool
     documents: int | None
     last_drop_at: float | None
 

@@ -6,15 +6,25 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from dropzone.embed import make_embedder
-from dropzone.search import Search
+from dropzone.search import Search, Where
 from dropzone.web.api import models
 from dropzone.web.api.backend import Backend
+from dropzone.web.api.jobs import Moment
 from dropzone.web.api.operation import Ask, Given, Operation, Text
 
 
 class Query(Given):
     q: Annotated[Text, Field(description='Words; "in quotes" they stay together.')]
+    zone: Text | None = None
     collection: Text | None = None
+    doc_type: Annotated[Text | None, Field(description="Such as pdf.")] = None
+    name: Annotated[Text | None, Field(description="Part of the path.")] = None
+    since: Annotated[Moment | None, Field(description="Dropped since then.")] = None
+    until: Annotated[Moment | None, Field(description="Dropped before then.")] = None
+    metadata: Annotated[
+        Text | None,
+        Field(description="NAME=VALUE as a person gave it, or NAME for any."),
+    ] = None
     limit: Annotated[int, Field(ge=1, le=100)] = 10
     mode: Literal["hybrid", "vector", "text"] = "hybrid"
 
@@ -23,8 +33,17 @@ def search(backend: Backend, ask: Ask) -> Mapping[str, Any]:
     """Return the best passages, as the command does."""
     query: Query = ask.query
     embedder = make_embedder(backend.settings().embedding.model)
+    where = Where(
+        collection=query.collection,
+        zone=query.zone,
+        doc_type=query.doc_type,
+        name=query.name,
+        since=query.since,
+        until=query.until,
+        given=query.metadata,
+    )
     hits = Search(backend.connected().postgres, embedder).search(
-        query.q, collection=query.collection, limit=query.limit, mode=query.mode
+        query.q, limit=query.limit, mode=query.mode, where=where
     )
     return {"hits": hits, "model": embedder.name}
 
