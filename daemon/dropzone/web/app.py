@@ -7,6 +7,7 @@ is opened and closed within a request.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from starlette.applications import Starlette
@@ -80,7 +81,10 @@ def _as_page(desk: Desk, request: Request, error: Exception) -> Response:
     """Tell it to a browser as a page."""
     asks_api = request.scope["path"].startswith("/api/")
     if isinstance(error, HTTPException) and not asks_api and wants_page(request):
-        return desk.problem(request, _problem_of(error))
+        problem = _problem_of(error)
+        if error.status_code == HTTPStatus.NOT_FOUND:
+            problem.what_to_do = "Look for the file by its name in the field above."
+        return desk.problem(request, problem)
     return _as_problem(request, error)
 
 
