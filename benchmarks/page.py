@@ -143,7 +143,10 @@ def memory(options: argparse.Namespace) -> dict:
     stop = threading.Event()
     with _chromium() as browser, measured(options.jobs, 30) as daemon:
         before = memory_mb(daemon.pid)
-        followers = [Follower(daemon.url, stop) for _ in range(options.pages - _TABS)]
+        followers = [
+            Follower(daemon.url, stop, number)
+            for number in range(options.pages - _TABS)
+        ]
         pages = Pages(browser, daemon.url)
         tabs = [pages.open(path) for path in ("/", "/files") * (_TABS // 2)]
         found = _while_files_flow(daemon, tabs, options)
@@ -191,8 +194,10 @@ def _rounded(figures: dict[str, float]) -> dict[str, float]:
 class Follower(threading.Thread):
     """Does what an open page does: follows the events, and loads itself anew."""
 
-    def __init__(self, url: str, stop: threading.Event) -> None:
+    def __init__(self, url: str, stop: threading.Event, number: int) -> None:
         super().__init__(daemon=True)
+        # One address may have 128 connections: these are other people's.
+        self._address = f"127.0.1.{number + 1}", 0
         self._place, self._stop_event = urlsplit(url).netloc, stop
         self._headers = {"authorization": f"Bearer {TOKENS['read']}"}
         self.events = self.loads = 0
@@ -216,7 +221,9 @@ class Follower(threading.Thread):
                     self._load(page)
 
     def _connection(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection(self._place, timeout=60)
+        return http.client.HTTPConnection(
+            self._place, timeout=60, source_address=self._address
+        )
 
     def _load(self, page: http.client.HTTPConnection) -> None:
         page.request("GET", "/", headers={**self._headers, "accept": "text/html"})

@@ -18,6 +18,7 @@ from dropzone.web.api import models
 from dropzone.web.api.backend import Backend
 from dropzone.web.api.operation import Ask, Operation
 from dropzone.web.problems import Problem
+from dropzone.web.sparing import Sparing
 
 _SQL = queries.load("dropzone", "sql/collections.sql")
 # A look into input/ takes a few milliseconds at most.
@@ -25,8 +26,28 @@ _MOST_ENTRIES = 5_000
 _Documents = dict[str, Counter[str]]
 
 
-def every(backend: Backend, _ask: Ask) -> Mapping[str, Any]:
-    """Return the collections of all zones with what they hold."""
+class Collected:
+    """All collections with what they hold, counted rarely where that is dear.
+
+    Every page with a list of them asks, and the whole journal is counted.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._spared = Sparing(lambda: _every(backend))
+
+    def operations(self) -> Sequence[Operation]:
+        return (
+            Operation(
+                *("GET", "/api/v1/collections", "collections"),
+                "The collections, their files and how these ended, the last drop.",
+                lambda _backend, _ask: self._spared(),
+                models.Collections,
+            ),
+            _ONE,
+        )
+
+
+def _every(backend: Backend) -> Mapping[str, Any]:
     documents, unknown = _documents(backend, None)
     with Zones(backend.settings()) as zones:
         found = [
@@ -123,17 +144,9 @@ def _documents(backend: Backend, name: str | None) -> tuple[_Documents | None, s
     return found, ""
 
 
-OPERATIONS = (
-    Operation(
-        *("GET", "/api/v1/collections", "collections"),
-        "The collections, their files and how these ended, the last drop.",
-        every,
-        models.Collections,
-    ),
-    Operation(
-        *("GET", "/api/v1/collections/{zone}/{collection}", "collection"),
-        "One collection: what it holds, and where its folder is.",
-        one,
-        models.CollectionTold,
-    ),
+_ONE = Operation(
+    *("GET", "/api/v1/collections/{zone}/{collection}", "collection"),
+    "One collection: what it holds, and where its folder is.",
+    one,
+    models.CollectionTold,
 )

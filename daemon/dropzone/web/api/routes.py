@@ -91,7 +91,7 @@ def make(backend: Backend) -> Api:
         *failures.OPERATIONS,
         *aside.OPERATIONS,
         *searching.OPERATIONS,
-        *collections.OPERATIONS,
+        *collections.Collected(backend).operations(),
         *Services(snapshots).operations(),
         *settings.OPERATIONS,
         *Doctor().operations(),
