@@ -21,6 +21,8 @@ from dropzone.settings import Settings, Zone
 
 RETRIED = "retried"
 _MOST = 20
+# Looking through so many files of input/ takes 50 ms.
+_MOST_LOOKED_AT = 20_000
 _ERROR_SUFFIX = b".error.json"
 # What ``places.with_mark`` adds to a name that was taken.
 _MARK = re.compile(rb"~([0-9a-f]{12})(?:\.[^/]*)?(?:/|$)")
@@ -125,8 +127,11 @@ class Zones:
             )
         ]
 
-    def lying(self, words: str) -> list[Lying]:
-        """Return the files in ``input/`` that the words name."""
+    def lying(self, words: str, *, part: bool = False) -> list[Lying]:
+        """Return the files in ``input/`` that the words name.
+
+        With ``part`` also a few whose paths contain them, where none is named.
+        """
         name = os.fsencode(words)
         found = []
         for zone in self._zones:
@@ -134,7 +139,14 @@ class Zones:
             if area != "input":
                 path = name
             found += list(self._lying(zone, path))
-        return found
+        if found or not part:
+            return found
+        return [
+            one
+            for zone in self._zones
+            for path in _containing(os.fsencode(zone.path / "input"), name)
+            for one in self._lying(zone, path)
+        ]
 
     def _lying(self, zone: Zone, path: bytes) -> Iterator[Lying]:
         file = os.path.join(os.fsencode(zone.path / "input"), path)
@@ -200,6 +212,21 @@ def lies_in(job: Job, root: Path) -> bytes | None:
     else:
         file = os.path.join(base, b"state", b"work", os.fsencode(job.id), job.path)
     return file if os.path.lexists(file) else None
+
+
+def _containing(root: bytes, words: bytes) -> Iterator[bytes]:
+    """Yield the first paths below ``root`` that contain the words, of so many files."""
+    wanted, found, looked = words.lower(), 0, 0
+    for folder, _, names in os.walk(root):
+        below = os.path.relpath(folder, root)
+        for name in names:
+            path = name if below == b"." else os.path.join(below, name)
+            if wanted in path.lower():
+                found += 1
+                yield path
+        looked += len(names) + 1
+        if found >= _MOST or looked >= _MOST_LOOKED_AT:
+            return
 
 
 def _below(zone: Zone, file: bytes) -> tuple[str, bytes] | None:

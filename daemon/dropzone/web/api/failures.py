@@ -112,7 +112,9 @@ def retry_one(backend: Backend, ask: Ask) -> Mapping[str, Any]:
     with Zones(backend.settings()) as zones:
         (result,) = _put_back(backend, zones, [job.id])
     if result.problem:
-        raise Problem(409, f"The file {result.problem}.", "See the job.")
+        told = result.problem
+        told = f"I{told[1:]}" if told.startswith("its ") else f"It {told}"
+        raise Problem(409, f"{told}.", "See the job for what became of it.")
     return _told(result)
 
 

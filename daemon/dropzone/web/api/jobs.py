@@ -191,18 +191,26 @@ def link(backend: Backend, ask: Ask) -> Mapping[str, Any]:
     if job.s3_key is None:
         raise Problem(409, "The file is not in S3 yet.", "Wait until it is stored.")
     seconds = ask.body.expires_seconds
-    url = backend.connected().s3.presigned(job.s3_key, expires_seconds=seconds)
-    return {"url": url, "expires_at": time.time() + seconds}
+    pool = backend.connected()
+    url = pool.s3.presigned(job.s3_key, expires_seconds=seconds)
+    # Nothing is asked of S3 for it, so it may well be away.
+    known = pool.health(look=False).get("s3")
+    away = known is not None and known.healthy is False
+    return {
+        "url": url,
+        "expires_at": time.time() + seconds,
+        "problem": f"S3 does not answer: {known.error}" if known and away else "",
+    }
 
 
 def find(backend: Backend, ask: Ask) -> Mapping[str, Any]:
-    """Return the jobs and waiting files that these words mean, as `show` does."""
+    """Return the jobs and waiting files that these words mean."""
     words = clean(ask.query.q)
     if not words:
         return {"jobs": [], "in_input": []}
     with Zones(backend.settings()) as zones:
         jobs = [job for _, _, job in zones.jobs(words)]
-        return {"jobs": briefly(jobs), "in_input": zones.lying(words)}
+        return {"jobs": briefly(jobs), "in_input": zones.lying(words, part=True)[:20]}
 
 
 def job_id(ask: Ask) -> str:

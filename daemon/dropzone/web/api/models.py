@@ -321,10 +321,14 @@ class Chunks(BaseModel):
 
 
 class Link(BaseModel):
-    """A link that anybody may use until ``expires_at``."""
+    """A link that anybody may use until ``expires_at``.
+
+    ``problem`` says why it does not work just now, if that is known.
+    """
 
     url: str
     expires_at: float
+    problem: str
 
 
 class Lying(BaseModel):

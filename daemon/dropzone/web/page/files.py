@@ -25,6 +25,8 @@ STATES = (
     (Outcome.DUPLICATE, "duplicate"),
     (Outcome.STORED_ONLY, "stored only"),
     (Outcome.EMPTY, "empty"),
+    (Status.CLAIMING, "being claimed"),
+    (Status.DONE, "done"),
 )
 #: How long ago a file was dropped at most, in seconds.
 WITHIN = (
@@ -95,11 +97,14 @@ def _query(words: str, cursor: str, chosen: Mapping[str, str]) -> dict[str, Any]
     given = {**chosen, "text": words or chosen["text"], "cursor": cursor}
     within = given.pop("within")
     query: dict[str, Any] = {name: value for name, value in given.items() if value}
-    if within:
-        if within not in dict(WITHIN):
+    for name, known in (("state", STATES), ("within", WITHIN)):
+        if chosen[name] not in dict(known):
             raise Problem(
-                422, "Files are not listed by this time.", "Choose one that is offered."
+                422,
+                f"Files are not listed by the {name} {chosen[name][:100]!r}.",
+                "Choose one that is offered.",
             )
+    if within:
         query["since"] = time.time() - int(within)
     return {**query, "limit": _PAGE}
 

@@ -24,9 +24,7 @@ def _journey(visit: Visit) -> Mapping[str, Any]:
     stops = way.stops(journey, _zone(visit, journey.job.zone))
     tone, sentence, hint = way.lead(journey, stops)
     job = journey.job
-    is_open = (
-        job.status is Status.FAILED and not job.retried_as and job.removed_at is None
-    )
+    waits = job.status is Status.FAILED and not job.retried_as and not job.removed_at
     return {
         "journey": journey,
         "job": job,
@@ -34,9 +32,10 @@ def _journey(visit: Visit) -> Mapping[str, Any]:
         "tone": tone,
         "sentence": sentence,
         "hint": hint,
-        "is_open": is_open,
+        "is_open": waits and journey.lies_in is not None,
+        "is_gone": waits and journey.lies_in is None,
         "has_ended": job.status in ENDED,
-        "goes_on": job.status not in ENDED or is_open or stops[-1].tone != "done",
+        "goes_on": job.status not in ENDED or waits or stops[-1].tone != "done",
         "receipt": _dumped(journey.receipt),
     }
 
@@ -112,9 +111,9 @@ def _tried_again(told: models.PutBack) -> Message:
 
 def _linked(told: models.Link) -> Message:
     return Message(
-        "good",
+        "warn" if told.problem else "good",
         "Whoever has this link can read the object for an hour.",
-        "It is not shown again.",
+        f"It does not work just now. {told.problem}" if told.problem else "",
         url=told.url,
         label="Open the object in S3",
     )

@@ -188,7 +188,7 @@ function copyAttributes(old, fresh) {
     }
   }
   for (const { name, value } of fresh.attributes) {
-    if (old.getAttribute(name) !== value) {
+    if (old.getAttribute(name) !== value && !(name === "open" && old.tagName === "DETAILS")) {
       old.setAttribute(name, value);
     }
   }
