@@ -336,6 +336,36 @@ def test_a_failure_is_retried_and_another_is_set_aside_not_deleted(served):
     assert served.zone.command("verify").returncode == 0
 
 
+def test_failures_alike_are_tried_again_and_some_set_aside_each_with_a_word(served):
+    unknown = "01a1fd26-7c92-7000-9842-0c19c1250c8e"
+    for number in range(2):
+        served.zone.drop(f"alike/{number}.docx", b"%d is none" % number)
+    there = "alike&open=true"
+    where = f"/jobs?collection={there}"
+    wait_for(lambda: len(served.get(where).json["jobs"]) == 2, "both fail")
+    job = served.job("alike/0")
+    group = {"reason": job["end_reason"], "step": "index"}
+    listed = "&".join(f"{name}={quote(value)}" for name, value in group.items())
+    found = served.get(f"/jobs?{listed}&type=docx&collection={there}").json["jobs"]
+    assert [one["path"] for one in found] == ["alike/1.docx", "alike/0.docx"]
+    assert served.post("/failures/retry", {**group, "step": "store"}).json == {
+        "put_back": []
+    }
+    ended = len(served.zone.receipts())
+    put_back = served.post("/failures/retry", group).json["put_back"]
+    assert {one["file"] for one in put_back} >= {"alike/0.docx", "alike/1.docx"}
+    assert not [one["problem"] for one in put_back if one["problem"]]
+    count = ended + len(put_back)
+    wait_for(lambda: len(served.zone.receipts()) >= count, "they fail again")
+    again = served.job("alike/0")["id"]
+    told = served.post("/set-aside", {"jobs": [again, job["id"], unknown]}).json
+    first, second, third = told["set_aside"]
+    assert first["place"].endswith(f"{again}/0.docx")
+    assert "waits in failed/" in second["problem"]
+    assert third["problem"] == "There is no such job."
+    assert "alike" in served.get("/filters").json["collections"]
+
+
 def test_a_pause_is_told_by_name_and_ends_with_a_resume(served):
     served.post("/pause", {"steps": ["store"], "seconds": 3600, "reason": "tea"})
 

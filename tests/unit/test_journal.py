@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from dropzone.journal import Finding, JobConflict, Journal, move
+from dropzone.journal import Finding, JobConflict, Journal, Wanted, move
 from dropzone.journal.journal import MOVES
 from dropzone.models import Outcome, Status
 from zones_helpers import new_job
@@ -293,3 +293,20 @@ TestAgainstADict = AgainstADict.TestCase
 TestAgainstADict.settings = settings(
     max_examples=8, stateful_step_count=20, deadline=None
 )
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("übersicht", True),
+        ("ÜBERsicht ÖL", True),
+        ("[1]*", True),
+        ("1*", False),
+        ("ubersicht", False),
+    ],
+)
+def test_a_part_of_a_path_is_found_whatever_the_size_of_its_letters(
+    journal, words, found
+):
+    journal.add([new_job(path="a/Übersicht Öl [1]*?".encode())])
+    assert bool(journal.listed(Wanted(text=words), 10)) is found

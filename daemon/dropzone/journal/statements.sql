@@ -80,6 +80,9 @@ WHERE id < :before AND id >= :after
     AND (:text IS NULL OR lower(CAST(path AS TEXT)) GLOB :text)
 ORDER BY id DESC LIMIT :limit
 
+-- name: kinds
+SELECT DISTINCT collection, doc_type FROM jobs
+
 -- name: failure_groups
 -- The newest of each reason and step, with how many there are in all.
 SELECT * FROM (

@@ -238,6 +238,14 @@ class Jobs(BaseModel):
     next: str | None
 
 
+class Filters(BaseModel):
+    """What jobs can be listed by, as it occurs."""
+
+    zones: list[str]
+    collections: list[str]
+    types: list[str]
+
+
 class Document(BaseModel):
     """What Postgres holds of a job's content."""
 

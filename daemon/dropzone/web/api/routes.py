@@ -23,6 +23,7 @@ from dropzone.web.api import (
 from dropzone.web.api.backend import Backend
 from dropzone.web.api.doctor import Doctor
 from dropzone.web.api.feed import Feed
+from dropzone.web.api.filters import Filters
 from dropzone.web.api.operation import THREADS, Ask, Operation, route
 from dropzone.web.api.overview import Snapshots
 from dropzone.web.api.services import Services
@@ -87,6 +88,7 @@ def make(backend: Backend) -> Api:
         *about.own(),
         *snapshots.operations(),
         *jobs.OPERATIONS,
+        *Filters(backend).operations(),
         *files.OPERATIONS,
         *failures.OPERATIONS,
         *aside.OPERATIONS,

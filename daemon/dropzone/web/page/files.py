@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from dropzone.models import Outcome, Status
-from dropzone.web.api.models import Found, Job
+from dropzone.web.api import models
 from dropzone.web.page import links
 from dropzone.web.page.desk import View, Visit
 from dropzone.web.problems import Problem
@@ -55,7 +55,6 @@ def _files(visit: Visit) -> Mapping[str, Any] | Response:
     page = visit.ask("jobs", query=_query(words, cursor, chosen))
     exact = found.jobs if found is not None else []
     known = {job.id for job in exact}
-    overview = visit.ask("overview")
     return {
         "words": words,
         "chosen": chosen,
@@ -67,20 +66,19 @@ def _files(visit: Visit) -> Mapping[str, Any] | Response:
         if page.next
         else "",
         "cleared": _address({"q": words, **chosen}),
-        "zones": [zone.zone for zone in overview.zones],
-        "inputs": [f"{zone.path}/input" for zone in overview.zones],
-        "collections": _collections(visit),
+        **_choices(visit.ask("filters"), chosen),
+        "inputs": [f"{zone.path}/input" for zone in visit.ask("overview").zones],
         "states": STATES,
         "spans": WITHIN,
     }
 
 
-def _looked_up(visit: Visit, words: str) -> Found:
-    found: Found = visit.ask("lookup", query={"q": words})
+def _looked_up(visit: Visit, words: str) -> models.Found:
+    found: models.Found = visit.ask("lookup", query={"q": words})
     return found
 
 
-def _the_one(found: Found, words: str) -> Job | None:
+def _the_one(found: models.Found, words: str) -> models.Job | None:
     """Return the only file that the words name exactly: an id, a hash, a whole path."""
     if len(found.jobs) != 1 or found.in_input:
         return None
@@ -109,14 +107,27 @@ def _query(words: str, cursor: str, chosen: Mapping[str, str]) -> dict[str, Any]
     return {**query, "limit": _PAGE}
 
 
+def _choices(
+    known: models.Filters, chosen: Mapping[str, str]
+) -> dict[str, list[tuple[str, str]]]:
+    """Return what can be chosen: what occurs, and what was asked for."""
+
+    def offered(every: str, found: list[str], asked: str) -> list[tuple[str, str]]:
+        names = sorted({*found, asked} - {""})
+        return [("", every), *((name, name) for name in names)]
+
+    return {
+        "zones": offered("all zones", known.zones, chosen["zone"]),
+        "collections": offered(
+            "all collections", known.collections, chosen["collection"]
+        ),
+        "types": offered("all types", known.types, chosen["type"]),
+    }
+
+
 def _address(given: Mapping[str, str]) -> str:
     query = urlencode({name: value for name, value in given.items() if value})
     return f"/files?{query}" if query else "/files"
-
-
-def _collections(visit: Visit) -> list[str]:
-    found = visit.ask("collections").collections
-    return sorted({one.collection for one in found})
 
 
 VIEWS = (View("/files", "files.html", _files, "files"),)
