@@ -152,6 +152,16 @@ def test_an_address_that_cannot_be_had_is_told(settings, told):
     assert "web.host" in refusal.hint
 
 
+def test_no_answer_over_a_kept_connection_waits_for_an_acknowledgement():
+    with (
+        server.bind(Web(port=0)) as listener,
+        socket.create_connection(listener.getsockname()[:2], timeout=30),
+    ):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_a_request_under_way_does_not_hold_up_the_end():
     begun, release, stop = threading.Event(), threading.Event(), threading.Event()
 

@@ -13,14 +13,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dropzone import asides, fsops, given, places
+from dropzone import fsops, given, places
 from dropzone.put import drop_in
 from dropzone.uploads.record import State, Upload, Wanted
-from dropzone.uploads.writing import DATA, Writer, boot, mark, offset_of
+from dropzone.uploads.writing import DATA, MARK, RECORD, Writer, boot, mark, offset_of
 
 _ID = re.compile("[0-9a-f]{32}")
-_RECORD = b"record.json"
-_MARKS = (b"mark", b".new-record.json")
 _RECORD_MOST = 1 << 20
 # How many numbers a name may have got that was taken, when a crash hides which.
 _NUMBERS = 50
@@ -44,7 +42,7 @@ class Shelf:
         self._root = root
 
     def begin(self, wanted: Wanted) -> Upload:
-        """Begin an upload, durably.
+        """Begin an upload. It is durable when its first bytes are.
 
         Raises:
             ZoneError: something is given, and the file system cannot keep it.
@@ -61,7 +59,6 @@ class Shelf:
             except BaseException:
                 self._remove(top, name)
                 raise
-            os.fsync(top)
         return upload
 
     def _fill(self, folder: int, upload_id: str, wanted: Wanted) -> Upload:
@@ -72,7 +69,7 @@ class Shelf:
             inode = fsops.signature_of(os.fstat(data)).inode
         mark(folder, boot(), 0)
         upload = Upload(upload_id, wanted, time.time(), inode)
-        asides.write(folder, _RECORD, upload.dump(), upload_id)
+        _write(folder, RECORD, upload.dump())
         return upload
 
     # Looking
@@ -98,7 +95,7 @@ class Shelf:
     def _state(self, top: int, name: bytes) -> State | None:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError, ValueError):
             with fsops.opened(fsops.open_directory(top, name)) as folder:
-                upload = Upload.load(_read(folder, _RECORD))
+                upload = Upload.load(_read(folder, RECORD))
                 try:
                     offset = offset_of(folder)
                     written = os.stat(DATA, dir_fd=folder).st_mtime
@@ -141,7 +138,6 @@ class Shelf:
         area = os.open(self._root / "input", fsops.DIRECTORY)
         with fsops.opened(area) as target:
             path = drop_in(writer.folder, DATA, target, upload.wanted.path)
-        os.fsync(writer.folder)
         return self._note_landed(upload, path)
 
     def settle(self, upload: Upload) -> Upload | None:
@@ -161,7 +157,7 @@ class Shelf:
         except FileNotFoundError:
             with self._held(upload.id) as folder:
                 # Its record is gone when it was removed, or noted, since we looked.
-                if folder is None or not _has(folder, _RECORD):
+                if folder is None or not _has(folder, RECORD):
                     return None
                 return self._note_landed(upload, self._place_of(upload))
 
@@ -206,10 +202,11 @@ class Shelf:
     # Inside
 
     def _note_landed(self, upload: Upload, path: bytes | None) -> Upload:
+        # Not durable: where the bytes are gone and no note is, it is made again.
         noted = replace(upload, landed=path, landed_at=time.time())
         with self._folder(b"landed", make=True) as landed:
             name = f"{upload.id}.json".encode()
-            asides.write(landed, name, noted.dump(), upload.id)
+            _write(landed, name, noted.dump())
         with self._folder(b"open") as top:
             self._remove(top, upload.id.encode())
         return noted
@@ -242,7 +239,7 @@ class Shelf:
         # The record first: without the bytes it would say that they landed.
         with contextlib.suppress(FileNotFoundError):
             with fsops.opened(fsops.open_directory(top, name)) as folder:
-                for part in (_RECORD, DATA, *_MARKS):
+                for part in (RECORD, DATA, MARK):
                     with contextlib.suppress(FileNotFoundError):
                         os.unlink(part, dir_fd=folder)
             with contextlib.suppress(OSError):
@@ -291,6 +288,14 @@ def _has(folder: int, name: bytes) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+def _write(folder: int, name: bytes, content: bytes) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    with fsops.opened(os.open(name, flags, 0o600, dir_fd=folder)) as fd:
+        left = memoryview(content)
+        while left:
+            left = left[os.write(fd, left) :]
 
 
 def _read(folder: int, name: bytes) -> bytes:

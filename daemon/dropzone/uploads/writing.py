@@ -14,7 +14,8 @@ from pathlib import Path
 from dropzone import fsops
 
 DATA = b"data"
-_MARK = b"mark"
+RECORD = b"record.json"
+MARK = b"mark"
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 # A longer unsynced rest would make the end of an upload slow, and lose more.
 _SYNC_BYTES = 1 << 26
@@ -45,18 +46,22 @@ def offset_of(folder: int) -> int:
     return size if run and run == boot() else min(size, synced)
 
 
-def mark(folder: int, run: str, synced: int) -> None:
-    """Write down how much is synced; durable after a sync of the file system."""
+def mark(folder: int, run: str, synced: int, *, durable: bool = False) -> None:
+    """Write down how much is synced.
+
+    A mark that is lost believes less than is there, so few must be ``durable``.
+    """
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     line = f"{run or '-'} {synced}\n".ljust(_MARK_BYTES).encode("ascii")
-    with fsops.opened(os.open(_MARK, flags, 0o600, dir_fd=folder)) as fd:
+    with fsops.opened(os.open(MARK, flags, 0o600, dir_fd=folder)) as fd:
         os.pwrite(fd, line, 0)
-        os.fdatasync(fd)
+        if durable:
+            os.fdatasync(fd)
 
 
 def _marked(folder: int) -> tuple[str, int]:
     try:
-        fd = os.open(_MARK, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        fd = os.open(MARK, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     except FileNotFoundError:
         return "", 0
     with fsops.opened(fd):
@@ -150,10 +155,19 @@ class Writer:
                 self._sync()
 
     def _sync(self) -> None:
+        if self._synced == 0:
+            self._sync_record()
         os.fdatasync(self._data)
-        mark(self.folder, self._run, self.offset)
+        mark(self.folder, self._run, self.offset, durable=True)
         self._synced = self.offset
         self._verifies = False
+
+    def _sync_record(self) -> None:
+        """Make durable that there is this upload, now that there is something of it."""
+        for name in (RECORD, b".", b".."):
+            fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.folder)
+            with fsops.opened(fd):
+                os.fsync(fd)
 
     def take_back(self) -> None:
         """Forget what was added since the beginning."""

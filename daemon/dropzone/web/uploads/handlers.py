@@ -28,8 +28,10 @@ from dropzone.web.uploads.streams import Stream, Streams, busy
 from dropzone.web_settings import Role
 
 _ANY = "0" * 32
-# Blocks that are written at once; nobody else waits for these threads.
-_THREADS = 4
+# Blocks that are written at once, and what else is asked of the disk at once: neither
+# waits for the other, nor anybody else for them.
+_WRITERS = 4
+_LOOKERS = 4
 _OVERRIDE = "x-http-method-override"
 T = TypeVar("T")
 _Handler = Callable[[Request], Awaitable[Response]]
@@ -42,7 +44,8 @@ class Uploads:
         self._backend = backend
         self._shelves = Shelves(backend)
         self._streams = Streams()
-        self._threads = anyio.CapacityLimiter(_THREADS)
+        self._writers = anyio.CapacityLimiter(_WRITERS)
+        self._lookers = anyio.CapacityLimiter(_LOOKERS)
 
     def routes(self) -> Sequence[BaseRoute]:
         all_of = {"POST": self._begin, "GET": self._list, "OPTIONS": self._options}
@@ -156,9 +159,9 @@ class Uploads:
                 raise gone() from None
             with closing(opened) as writer:
                 _check_fits(request, writer, upload.wanted.length, offset)
-                await pour(stream.body, writer, checksum, self._run)
+                await pour(stream.body, writer, checksum, self._write)
                 if writer.complete:
-                    return await self._run(self._shelves.land, place, writer)
+                    return await self._write(self._shelves.land, place, writer)
         return await self._run(self._shelves.find, upload.id, upload.wanted.owner)
 
     def _refusal(self, request: Request) -> Problem | None:
@@ -227,7 +230,10 @@ class Uploads:
         return await self._run(self._shelves.find, name, _caller(request).name)
 
     async def _run(self, call: Callable[..., T], *given: Any) -> T:
-        return await anyio.to_thread.run_sync(call, *given, limiter=self._threads)
+        return await anyio.to_thread.run_sync(call, *given, limiter=self._lookers)
+
+    async def _write(self, call: Callable[..., T], *given: Any) -> T:
+        return await anyio.to_thread.run_sync(call, *given, limiter=self._writers)
 
 
 def _check_fits(request: Request, writer: Writer, length: int, offset: int) -> None:
