@@ -84,6 +84,13 @@ def test_filters_and_more_hits_work_with_and_without_scripts(pages, scripts):
     expect(page.locator(".empty h2")).to_contain_text("Nothing was found for")
     page.get_by_role("link", name="Search without filters").click()
     expect(hits).to_have_count(10)
+    page.get_by_text("Filters").click()
+    page.get_by_label("Type").fill("md")
+    page.get_by_label("Part of the file's name").fill("report-11")
+    page.get_by_label("Dropped within").select_option("the last hour")
+    page.get_by_role("button", name="Search", exact=True).click()
+    expect(hits).to_have_count(1)
+    expect(hits).to_contain_text("report-11.md")
 
 
 def test_each_way_to_search_says_what_it_does(pages):
@@ -103,7 +110,7 @@ def test_each_way_to_search_says_what_it_does(pages):
 def test_odd_addresses_are_told_or_ignored(pages):
     page = pages.open("/search?q=x&mode=mean")
     expect(page.get_by_role("alert")).to_contain_text("mode")
-    for address in ("q=%00&limit=x", "q=%22", "q=%20", "q=train&limit=99999"):
+    for address in ("q=%00&limit=x", "q=%22", "q=%20", "q=train&limit=99999&within=1"):
         page.goto(f"{pages.url}/search?{address}")
         expect(page.get_by_role("heading", level=1)).to_have_text("Search")
 
@@ -143,9 +150,9 @@ def test_a_collection_that_does_not_exist_is_told(pages):
 
 @pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
 def test_all_of_it_is_accessible(pages, phone):
-    page = pages.open("/search?q=heron&collection=birds", phone=phone, dark=phone)
-    check_accessible(page)
-    for path in ("/search", "/collections?q=<", "/collections/default/birds"):
+    paths = ("/search?q=heron&collection=birds", "/collections?q=<")
+    page = pages.open("/login", phone=phone, dark=phone)
+    for path in ("/search", "/collections/default/birds") if phone else paths:
         page.goto(f"{pages.url}{path}")
         check_accessible(page)
 

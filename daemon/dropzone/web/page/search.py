@@ -1,10 +1,12 @@
 """Search: what was indexed, by words and by meaning, with the passages."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
 from dropzone.web.page.desk import View, Visit
+from dropzone.web.page.files import WITHIN
 from dropzone.web.problems import Problem
 
 _FIRST, _MORE, _MOST = 10, 10, 100
@@ -23,11 +25,20 @@ _MATCHES = {
     "vector": "is similar",
     "both": "has your words and is similar",
 }
+#: Filters as the address has them, and what the API calls them.
+_FILTERS = {
+    "zone": "zone",
+    "collection": "collection",
+    "type": "doc_type",
+    "name": "name",
+    "within": "since",
+    "metadata": "metadata",
+}
 
 
 def _search(visit: Visit) -> Mapping[str, Any]:
     words, mode = visit.given("q"), visit.given("mode") or "hybrid"
-    filters = {name: visit.given(name) for name in ("collection",)}
+    filters = {name: visit.given(name) for name in _FILTERS}
     asked = {"q": words, "mode": mode, **filters}
     collections, unknown = _collections(visit)
     return {
@@ -37,6 +48,8 @@ def _search(visit: Visit) -> Mapping[str, Any]:
         "matches": _MATCHES,
         "filters": filters,
         "collections": collections,
+        "zones": sorted({one.zone for one in collections}),
+        "spans": WITHIN,
         "documents": sum(one.documents or 0 for one in collections),
         "unknown": unknown,
         "plain": _address({"q": words}),
@@ -49,7 +62,7 @@ def _found(visit: Visit, asked: Mapping[str, str]) -> Mapping[str, Any]:
     limit = _limit(visit)
     given = {name: value for name, value in asked.items() if value}
     try:
-        told = visit.ask("search", query={**given, "limit": limit})
+        told = visit.ask("search", query={**_query(given), "limit": limit})
     except Problem as problem:
         return {"hits": None, "problem": problem}
     more = None
@@ -63,6 +76,18 @@ def _found(visit: Visit, asked: Mapping[str, str]) -> Mapping[str, Any]:
         "at_most": len(told.hits) == _MOST,
         "before": limit - _MORE,
     }
+
+
+def _query(given: Mapping[str, str]) -> dict[str, Any]:
+    """Return what is asked of the operation; it checks all but the time."""
+    query: dict[str, Any] = {_FILTERS.get(n, n): value for n, value in given.items()}
+    if within := given.get("within"):
+        if within not in dict(WITHIN):
+            raise Problem(
+                422, "Nothing is found by this time.", "Choose one that is offered."
+            )
+        query["since"] = time.time() - int(within)
+    return query
 
 
 def _limit(visit: Visit) -> int:
