@@ -63,7 +63,7 @@ class Snapshots:
 
     def _make(self) -> models.Overview:
         settings, reload = self._backend.settings(), self._backend.last_reload()
-        zones = [self._told(zone) for zone in status.of_all(settings)]
+        zones = [self._told(zone) for zone in status.of_all(settings, totals=False)]
         ill = [zone for zone in zones if not zone.well]
         sentence = ill[0].sentence if ill else _all_well(zones)
         worst = headline.of(zones)
