@@ -18,6 +18,8 @@ from dropzone.text import display
 _RATE_SECONDS = 60.0
 _MEDIAN_SECONDS = 300.0
 _LOOK_SECONDS = 5.0
+#: How many times fell below each bound, and their sum in seconds.
+Counts = tuple[list[int], float]
 
 
 class Steps:
@@ -43,38 +45,42 @@ class Steps:
             self._looks.append((now, counts))
         return found
 
-    def _step(self, step: str, now: float, counts: Sequence[int]) -> dict[str, Any]:
-        _, seconds = self._measures.durations[step].told()
+    def _step(self, step: str, now: float, counts: Counts) -> dict[str, Any]:
+        counted, seconds = counts
         works = self._measures.doing.told(step)
         recent = (look for look in self._looks if now - look[0] <= _RATE_SECONDS)
         began, before = next(recent, self._looks[-1])
-        fresh = sum(counts) - sum(before[step])
-        lately = [n - o for n, o in zip(counts, self._looks[0][1][step], strict=True)]
+        fresh = sum(counted) - sum(before[step][0])
+        old, old_seconds = self._looks[0][1][step]
+        lately = [new - former for new, former in zip(counted, old, strict=True)]
         return {
-            "done": sum(counts),
+            "done": sum(counted),
             "seconds": round(seconds, 3),
             "a_minute": round(fresh * 60.0 / max(1.0, now - began), 1),
-            "median_seconds": median(lately),
+            "median_seconds": median(lately, seconds - old_seconds),
             "working": len(works),
             "longest": _work(works[0], step) if works else None,
         }
 
-    def _counts(self) -> dict[str, list[int]]:
-        return {step: self._measures.durations[step].told()[0] for step in WAY}
+    def _counts(self) -> dict[str, Counts]:
+        return {step: self._measures.durations[step].told() for step in WAY}
 
 
-def median(counts: Sequence[int]) -> float | None:
+def median(counts: Sequence[int], seconds: float) -> float | None:
     """Return about what half of the times were below; None without any.
 
-    ``counts`` are of the times below each bound, and above the last.
+    ``counts`` are of the times below each bound, and above the last; ``seconds`` is the
+    sum of all.
     """
-    half = sum(counts) / 2
+    total = sum(counts)
+    if total == max(counts, default=0):
+        # They are so much alike that their mean says more.
+        return round(seconds / total, 4) if total else None
     below = 0.0
-    for count, low, high in zip(
-        counts, (0.0, *BOUNDS), (*BOUNDS, BOUNDS[-1]), strict=True
-    ):
-        if count and below + count >= half:
-            return round(low + (high - low) * (half - below) / count, 4)
+    bounds = zip(counts, (0.0, *BOUNDS), (*BOUNDS, BOUNDS[-1]), strict=True)
+    for count, low, high in bounds:
+        if count and below + count >= total / 2:
+            return round(low + (high - low) * (total / 2 - below) / count, 4)
         below += count
     return None
 

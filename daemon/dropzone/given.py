@@ -103,12 +103,8 @@ def read(fd: int) -> dict[str, str]:
         OSError: the disk fails.
 
     """
-    try:
-        kept = os.getxattr(fd, ATTRIBUTE)
-    except OSError as error:
-        if error.errno == errno.ENODATA or error.errno in _UNSUPPORTED:
-            return {}
-        raise
+    if (kept := raw(fd)) is None:
+        return {}
     try:
         mapping = json.loads(kept) if len(kept) <= MOST_BYTES else None
     except (ValueError, RecursionError):
@@ -120,6 +116,35 @@ def read(fd: int) -> dict[str, str]:
             hint='It is text by name, such as {"author": "Ada"}.',
         )
     return checked(mapping)
+
+
+def raw(fd: int) -> bytes | None:
+    """Return what is kept with an open file as it is, None for nothing: for copies.
+
+    Raises:
+        OSError: the disk fails.
+
+    """
+    try:
+        return os.getxattr(fd, ATTRIBUTE)
+    except OSError as error:
+        if error.errno == errno.ENODATA or error.errno in _UNSUPPORTED:
+            return None
+        raise
+
+
+def put_back(fd: int, kept: bytes) -> None:
+    """Keep with a copy what ``raw`` returned, where its file system can.
+
+    Raises:
+        OSError: the disk does not take it.
+
+    """
+    try:
+        os.setxattr(fd, ATTRIBUTE, kept)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
 
 
 def _dumped(mapping: Mapping[str, str]) -> bytes:

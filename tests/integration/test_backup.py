@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -14,12 +15,16 @@ from typing import Any, Self
 import pytest
 
 from daemons import DEADLINE, ZoneOfTest, wait_for
+from dropzone import given
 from dropzone.backup.vault import Vault
 from dropzone.daemon import UNFIT
+from dropzone.journal import schema
 from zones_helpers import needs_mounts
 
 # One worker makes what the tests look at, once.
 
+# As any program may write it.
+GIVEN = b'{ "author": "Ada"}'
 _CONFIG = """
 zones: [{path: drop_zones, quiet_seconds: 0.2}]
 postgres:
@@ -65,6 +70,8 @@ def backups(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]
     zone = embedded(base / "one")
     (zone.base / "config.yaml").write_text(_CONFIG)
     del zone.environment["DROPZONE__ZONES"]
+    zone.aside.touch()
+    os.setxattr(zone.aside, given.ATTRIBUTE, GIVEN)
     zone.drop("papers/alpha.txt", b"The heron stands in the reeds.")
     zone.drop("broken.pdf", b"%PDF-1.4 not really")
     zone.drop("blob.bin", b"\x00\x01\xff" * 1000)
@@ -116,6 +123,8 @@ def test_what_was_backed_up_while_it_worked_goes_on_elsewhere(
     assert waiting >= 0
     found = other.command("search", "heron reeds", "--json").stdout
     assert "alpha.txt" in found
+    alpha = other.root / "processed" / "papers" / "alpha.txt"
+    assert os.getxattr(alpha, given.ATTRIBUTE) == GIVEN
     # Nothing is ever restored over files.
     again = other.command("restore", str(backups["vault"]))
     assert again.returncode == 2
@@ -181,7 +190,11 @@ def test_a_manifest_that_was_changed_or_is_newer_is_refused(
     path.write_text(whole.replace('"mode": 416', '"mode": 511', 1))
     told = zone.command("restore", str(vault.root))
     assert (told.returncode, "is not what was written" in told.stderr) == (1, True)
-    for old, new in (('"format": 1', '"format": 2'), ('"journal": 2', '"journal": 99')):
+    newer = (
+        ('"format": 1', '"format": 2'),
+        (f'"journal": {schema.VERSION}', '"journal": 99'),
+    )
+    for old, new in newer:
         lines = whole.replace(old, new).splitlines(keepends=True)
         end = json.loads(lines[-1])
 

@@ -1,6 +1,7 @@
 import pytest
 
-from dropzone.commands.render_top import length, sparkline
+from dropzone.commands.output import length
+from dropzone.commands.render_top import sparkline
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
 
-from dropzone import fsops, listing
+from dropzone import fsops, given, listing
 from dropzone.backup import manifest
 from dropzone.backup.manifest import Entry
 from dropzone.backup.vault import Damaged, Vault, explained
@@ -109,6 +109,7 @@ class Copier:
             if quiet and fsops.lease(fd) is Lease.BUSY:
                 return LeftOut(path, "is being written")
             sha256, size = self._content(file, before)
+            said = given.raw(fd) or b""
             after = os.fstat(fd)
             if quiet and fsops.signature_of(before) != fsops.signature_of(after):
                 return LeftOut(path, "is being written")
@@ -120,6 +121,7 @@ class Copier:
             before.st_mtime_ns,
             before.st_ino,
             before.st_ctime_ns,
+            os.fsdecode(said),
         )
         return Copied(entry, before.st_dev)
 

@@ -29,6 +29,8 @@ class Entry:
     inode: int = 0
     #: No program can set it: what was edited in secret shows.
     ctime_ns: int = 0
+    #: What a person said of it (see dropzone.given), as text.
+    given: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,10 @@ def write(path: Path, header: Header, entries: Iterable[Entry]) -> tuple[int, in
 
         line(asdict(header))
         for entry in entries:
-            line(asdict(entry) | {"path": quote(entry.path)})
+            tree = asdict(entry) | {"path": quote(entry.path)}
+            if not entry.given:
+                del tree["given"]
+            line(tree)
             files += 1
             size += entry.size
         end = {"files": files, "bytes": size, "sha256": digest.hexdigest()}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dropzone import fsops, zone_opening
+from dropzone import fsops, given, zone_opening
 from dropzone.backup import manifest
 from dropzone.backup.making import MLFLOW, POSTGRES, S3
 from dropzone.backup.manifest import Entry, Header
@@ -110,6 +110,8 @@ class _Restoring:
         with os.fdopen(os.open(target, flags, 0o600), "wb", buffering=0) as out:
             self._vault.get(entry.sha256, entry.size, out.write)
             os.fchmod(out.fileno(), entry.mode)
+            if entry.given:
+                given.put_back(out.fileno(), os.fsencode(entry.given))
         if entry.mtime_ns:
             os.utime(target, ns=(entry.mtime_ns, entry.mtime_ns))
 

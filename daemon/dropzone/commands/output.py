@@ -75,6 +75,15 @@ def ago(moment: float | None) -> str:
     return " ".join([*largest, "ago"])
 
 
+def length(seconds: float | None) -> str:
+    """Return a short time as people write it."""
+    if seconds is None:
+        return ""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 60 else span(seconds)  # noqa: PLR2004 a minute
+
+
 def clock(moment: float | None) -> str:
     """Return an epoch time as local date and time with the offset."""
     if moment is None:

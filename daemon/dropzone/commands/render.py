@@ -12,7 +12,16 @@ from dropzone import describing, tries
 from dropzone.commands.diagnosis import Diagnosis
 from dropzone.commands.follow import Ended
 from dropzone.commands.gather import LeftOut
-from dropzone.commands.output import ago, cells, clock, shown, size, span, table
+from dropzone.commands.output import (
+    ago,
+    cells,
+    clock,
+    length,
+    shown,
+    size,
+    span,
+    table,
+)
 from dropzone.journal import Finding
 from dropzone.lookup import RETRIED, Found, Lying, short
 from dropzone.models import Job, Outcome
@@ -94,10 +103,10 @@ def wanted_or_fault(pause: Mapping[str, Any]) -> Iterator[RenderableType]:
         (f"Paused: {pause['step']}", "bold yellow"),
         f", {why}, since {span_since(pause['since'])}{until}: ",
         shown(pause["reason"]),
-        f" {shown(pause['next'])}" if pause.get("next") else "",
     )
-    if pause["what_to_do"]:
-        yield Text(f"  {shown(pause['what_to_do'])}")
+    after = [shown(pause[key]) for key in ("next", "what_to_do") if pause.get(key)]
+    if after:
+        yield Text(f"  {' '.join(after)}")
 
 
 def reloaded(outcome: Mapping[str, Any] | None) -> Iterator[RenderableType]:
@@ -265,6 +274,8 @@ def _facts(found: Found) -> Iterator[tuple[str, object]]:
     yield "metadata", describing.problem_of(job)
     yield "dropped", clock(job.created_at)
     yield "ended", clock(job.ended_at)
+    for step, (began, ended) in tries.times(job).items():
+        yield step, f"{clock(began)}, {length(max(0.0, ended - began))}"
     yield "attempts", job.attempts or None
     yield "next attempt", clock(job.retry_at)
     yield from _failure(job)

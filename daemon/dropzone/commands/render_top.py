@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dropzone import steps
-from dropzone.commands.output import ago, cells, clock, shown, span, table
+from dropzone.commands.output import ago, cells, clock, length, shown, span, table
 from dropzone.commands.render import serving, span_since, wanted_or_fault
 from dropzone.models import Job
 from dropzone.status import ZoneStatus
@@ -69,10 +69,10 @@ class View:
             oldest = span(history.oldest_unfinished_seconds or 0)
             yield Text(f"{history.under_way} files under way, the oldest for {oldest}")
         if zone.in_input.oldest_at is not None:
+            count = zone.in_input.files
+            files = "1 file" if count == 1 else f"{count} files"
             oldest = span_since(zone.in_input.oldest_at)
-            yield Text(
-                f"{zone.in_input.files} files in input/, the oldest for {oldest}"
-            )
+            yield Text(f"{files} in input/, the oldest for {oldest}")
         yield self._steps(zone)
         for pause in zone.paused:
             yield from wanted_or_fault(pause)
@@ -138,15 +138,6 @@ def sparkline(counts: Sequence[int], *, plain: bool = False) -> str:
     return "".join(
         bars[-(-count * (len(bars) - 1) // most) if most else 0] for count in counts
     )
-
-
-def length(seconds: float | None) -> str:
-    """Return a short time as people write it."""
-    if seconds is None:
-        return ""
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    return f"{seconds:.1f} s" if seconds < 60 else span(seconds)  # noqa: PLR2004 a minute
 
 
 def _now(zone: ZoneStatus, told: steps.Step) -> Text:

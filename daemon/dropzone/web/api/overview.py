@@ -101,7 +101,8 @@ class Snapshots:
                 "steps": plain.of(steps.of(zone)),
                 "unlogged_batches": history.unlogged_batches,
                 "queued": self._queued(zone.zone),
-                "watcher": zone.watcher,
+                # What is told beside it is not told twice.
+                "watcher": {k: v for k, v in zone.watcher.items() if k != "in_input"},
                 "paused": list(zone.paused),
                 "pauses_unknown": zone.pauses_unknown,
                 "refused": plain.of(history.refused),
