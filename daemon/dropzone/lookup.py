@@ -137,7 +137,7 @@ class Zones:
         for zone in self._zones:
             area, path = _below(zone, os.path.abspath(name)) or ("", b"")
             if area != "input":
-                path = name
+                path = _inside(name)
             found += list(self._lying(zone, path))
         if found or not part:
             return found
@@ -212,6 +212,13 @@ def lies_in(job: Job, root: Path) -> bytes | None:
     else:
         file = os.path.join(base, b"state", b"work", os.fsencode(job.id), job.path)
     return file if os.path.lexists(file) else None
+
+
+def _inside(name: bytes) -> bytes:
+    """Return ``name`` as a path below a folder, or nothing if it leads out of it."""
+    path = os.path.normpath(name) if name else b""
+    leads_out = os.path.isabs(path) or path.split(b"/")[0] in {b".", b".."}
+    return b"" if leads_out else path
 
 
 def _containing(root: bytes, words: bytes) -> Iterator[bytes]:

@@ -228,7 +228,9 @@ def test_a_file_is_found_by_its_id_hash_and_name(served, by):
     job = served.job("note-2")
     (found,) = served.get(f"/lookup?q={quote(job[by])}").json["jobs"]
     assert found == job
-    assert served.get("/lookup?q=nothing-of-that-name").json["jobs"] == []
+    for words in ("nothing-of-that-name", "/etc/passwd", "../" * 20 + "etc/passwd"):
+        nothing = {"jobs": [], "in_input": []}
+        assert served.get(f"/lookup?q={words}").json == nothing
 
 
 def test_jobs_are_filtered_and_paged_while_others_are_dropped(served):

@@ -303,10 +303,15 @@ TestAgainstADict.settings = settings(
         ("[1]*", True),
         ("1*", False),
         ("ubersicht", False),
+        # As the page shows the name.
+        (r"w\xff\xfehale\u202e.txt", True),
+        (r"hale\n", False),
+        (r"\ud800", False),
     ],
 )
 def test_a_part_of_a_path_is_found_whatever_the_size_of_its_letters(
     journal, words, found
 ):
-    journal.add([new_job(path="a/Übersicht Öl [1]*?".encode())])
+    name = "Übersicht Öl [1]*?".encode() + b"/w\xff\xfehale\xe2\x80\xae.txt"
+    journal.add([new_job(path=name)])
     assert bool(journal.listed(Wanted(text=words), 10)) is found

@@ -14,7 +14,7 @@ from typing import Any
 from dropzone import queries
 from dropzone.errors import DropzoneError, ZoneError
 from dropzone.journal import schema
-from dropzone.journal.pattern import containing
+from dropzone.journal.pattern import containing, containing_shown
 from dropzone.journal.writer import (
     JobConflict,
     Statement,
@@ -353,9 +353,10 @@ class Journal:
 
     def listed(self, wanted: Wanted, limit: int) -> list[Job]:
         """Return the jobs that fit, the newest first."""
-        values = dataclasses.asdict(wanted)
+        values = {**dataclasses.asdict(wanted), "shown": None}
         if wanted.text is not None:
             values["text"] = containing(wanted.text)
+            values["shown"] = containing_shown(wanted.text)
         return list(self._jobs("listed", **values, limit=limit))
 
     def unfinished(self) -> Iterator[Job]:

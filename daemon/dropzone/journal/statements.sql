@@ -77,7 +77,8 @@ WHERE id < :before AND id >= :after
     AND (:reason IS NULL OR substr(end_reason, 1, 1000) = :reason)
     AND (NOT :open OR (status = 'failed' AND end_reason <> 'retried'
         AND removed_at IS NULL))
-    AND (:text IS NULL OR lower(CAST(path AS TEXT)) GLOB :text)
+    AND (:text IS NULL OR lower(CAST(path AS TEXT)) GLOB :text
+        OR (:shown IS NOT NULL AND lower(CAST(path AS TEXT)) GLOB :shown))
 ORDER BY id DESC LIMIT :limit
 
 -- name: kinds

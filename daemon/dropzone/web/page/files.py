@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from dropzone.models import Outcome, Status
+from dropzone.text import clean
 from dropzone.web.api import models
 from dropzone.web.page import links
 from dropzone.web.page.desk import View, Visit
@@ -45,7 +46,7 @@ _FILTERS = (
 
 
 def _files(visit: Visit) -> Mapping[str, Any] | Response:
-    words, cursor = visit.given("q"), visit.given("cursor")
+    words, cursor = clean(visit.given("q")), visit.given("cursor")
     chosen = {name: visit.given(name) for name in _FILTERS}
     found = None
     if words and not any(chosen.values()):
