@@ -18,9 +18,12 @@ _SECCOMP, _PIDFD_GETFD = 317, 438
 _SET_FILTER, _NEW_LISTENER = 1, 8
 _RECEIVE, _SEND = 0xC0502100, 0xC0182101
 _CONTINUE = 1
-_LOAD, _EQUAL, _RETURN = 0x20, 0x15, 0x06
+_LOAD, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
 _ALLOW, _NOTIFY = 0x7FFF0000, 0x7FC00000
 _X86_64 = 0xC000003E
+# Where the filter finds a call's number and its arguments (their lower half).
+_NUMBER, _ARGUMENTS, _ARGUMENT_BYTES = 0, 16, 8
+_CREATES = os.O_CREAT | os.O_TRUNC
 _SIGKILL = 9
 
 
@@ -28,12 +31,14 @@ _SIGKILL = 9
 class Kind:
     """A system call: its number, and which arguments say what it works on.
 
-    ``paths`` are pairs of positions, (directory descriptor or None, path).
+    ``paths`` are pairs of positions, (directory descriptor or None, path). Of a call
+    with ``flags`` (their position) only one that makes or empties a file counts.
     """
 
     number: int
     paths: tuple[tuple[int | None, int], ...] = ()
     descriptor: int | None = None
+    flags: int | None = None
 
 
 #: What changes a disk or speaks to a server.
@@ -51,8 +56,8 @@ CHANGES = {
     "copy_file_range": Kind(326, descriptor=2),
     "fchmod": Kind(91, descriptor=0),
     "truncate": Kind(76, ((None, 0),)),
-    "open": Kind(2, ((None, 0),)),
-    "openat": Kind(257, ((0, 1),)),
+    "open": Kind(2, ((None, 0),), flags=1),
+    "openat": Kind(257, ((0, 1),), flags=2),
     "rename": Kind(82, ((None, 0), (None, 1))),
     "renameat": Kind(264, ((0, 1), (2, 3))),
     "renameat2": Kind(316, ((0, 1), (2, 3))),
@@ -111,16 +116,33 @@ def die_with_parent() -> None:
 def install(names: list[str]) -> None:
     """Put this process and all it will start under the filter, for good."""
     _libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
-    numbers = [KINDS[name].number for name in names]
     rows = [(_LOAD, 0, 0, 4), (_EQUAL, 1, 0, _X86_64), (_RETURN, 0, 0, _ALLOW)]
-    rows.append((_LOAD, 0, 0, 0))
-    rows += [(_EQUAL, len(numbers) - i, 0, n) for i, n in enumerate(numbers)]
-    rows += [(_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _NOTIFY)]
+    rows.append((_LOAD, 0, 0, _NUMBER))
+    for kind in (KINDS[name] for name in names):
+        asked = _asked(kind)
+        rows += [(_EQUAL, 0, len(asked), kind.number), *asked]
+    rows.append((_RETURN, 0, 0, _ALLOW))
     array = (_Instruction * len(rows))(*(_Instruction(*row) for row in rows))
     program = ctypes.byref(_Program(len(rows), array))
     # The listener's descriptor stays open here until exec closes it.
     if _libc.syscall(_SECCOMP, _SET_FILTER, _NEW_LISTENER, program) < 0:
         raise OSError(ctypes.get_errno(), "the kernel refuses the filter")
+
+
+def _asked(kind: Kind) -> list[tuple[int, int, int, int]]:
+    """Return what the filter does with a call of this kind: ask, or look first.
+
+    A program opens thousands of files to read them. To ask for each of those would
+    take most of the time of a run.
+    """
+    if kind.flags is None:
+        return [(_RETURN, 0, 0, _NOTIFY)]
+    return [
+        (_LOAD, 0, 0, _ARGUMENTS + kind.flags * _ARGUMENT_BYTES),
+        (_ANY_BIT, 1, 0, _CREATES),
+        (_RETURN, 0, 0, _ALLOW),
+        (_RETURN, 0, 0, _NOTIFY),
+    ]
 
 
 def take_listener(pid: int) -> int:

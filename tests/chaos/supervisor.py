@@ -24,7 +24,6 @@ SUPPORTED = sys.platform == "linux" and platform.machine() == "x86_64"
 KILLED = -signal.SIGKILL
 
 _LAUNCH = (sys.executable, "-S", str(Path(__file__).with_name("launch.py")))
-_CREATES = os.O_CREAT | os.O_TRUNC
 _HERE = (1 << 32) - 100
 _SHOWN_BYTES = 8192
 _NETWORK = "network"
@@ -171,9 +170,6 @@ class Supervisor:
         kind = KINDS[held.name]
         if kind.descriptor is not None:
             return self._on_descriptor(held, held.arguments[kind.descriptor])
-        flags = {"open": 1, "openat": 2}.get(held.name)
-        if flags is not None and not held.arguments[flags] & _CREATES:
-            return None
         paths = tuple(_path(held, *where) for where in kind.paths)
         if not any(path.startswith(self._base) for path in paths):
             return None
