@@ -31,6 +31,8 @@ CONFINED = (
 )
 _CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 _BUILD_SECONDS = 900
+#: More than the images take, and what must be free before they may lie in memory.
+_STORAGE_BYTES, _MUCH_MEMORY = 4_000_000_000, 8_000_000_000
 _NOT_IN_AN_IMAGE = re.compile(
     r"/(test|tests|__pycache__|idlelib|share)(/|$)|\.a$"
     r"|/site-packages/(?!pip(/|$))[^/]+"
@@ -63,6 +65,7 @@ class Podman:
         if reason := missing("buildah", "podman", "runc", "catatonit"):
             raise CannotBeMade(reason)
         self.folder = folder
+        _lay_in_memory(folder)
         #: What every command is started by, such as nsenter with its options.
         self.before: tuple[str, ...] = ()
         for name, text in (("storage", _STORAGE), ("containers", _CONTAINERS)):
@@ -108,9 +111,33 @@ class Podman:
     def close(self) -> None:
         self("rm", "--all", "--force", "--volumes", "--time=5", check=False)
         self("rmi", "--all", "--force", check=False)
-        for mount in (self.folder / "graph" / "overlay", self.folder / "graph"):
-            self.run(("umount", "--quiet", mount), check=False, seconds=30)
+        graph = self.folder / "graph"
+        for mount in (graph / "overlay", graph, self.folder):
+            umount = ("umount", "--quiet", mount)
+            self.run(umount, check=False, seconds=30)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _lay_in_memory(folder: Path) -> None:
+    """Mount memory at ``folder``, where there is plenty; else it stays on the disk.
+
+    The images are thrown away with the test, but Podman has each one written to the
+    disk before it goes on, together with all that other tests have just written.
+    """
+    if _free_bytes() > _MUCH_MEMORY:
+        mount = ("mount", "-t", "tmpfs", "-o", f"size={_STORAGE_BYTES},mode=700")
+        command = ["/usr/bin/env", *mount, "images", str(folder)]
+        subprocess.run(command, check=False, capture_output=True)
+
+
+def _free_bytes() -> int:
+    told = Path("/proc/meminfo").read_text()
+    available = int(told.partition("MemAvailable:")[2].split()[0]) * 1024
+    limit = "9" * 18
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError):
+            limit = Path("/sys/fs/cgroup", name).read_text().strip()
+    return min(available, int(limit)) if limit.isdigit() else available
 
 
 def make_base(podman: Podman, tree: Path) -> str:
