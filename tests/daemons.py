@@ -29,12 +29,18 @@ PROMPT = 12.0
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = DEADLINE) -> Any:
-    """Return the condition's first true value; fail after ``seconds``."""
+    """Return the condition's first true value; fail after ``seconds``.
+
+    What takes long to ask is asked less often: it must not keep the machine from that
+    which is waited for.
+    """
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while (asked := time.monotonic()) < end:
         if value := condition():
             return value
-        time.sleep(0.02)  # noqa: TID251 polls a condition, with a deadline
+        took = time.monotonic() - asked
+        pause = min(max(0.02, took), 1.0)
+        time.sleep(pause)  # noqa: TID251 polls a condition, with a deadline
     raise AssertionError(f"did not happen in {seconds:.0f} s: {what}")
 
 
