@@ -275,6 +275,11 @@ def test_what_does_not_fit_an_upload_is_refused_and_harms_nothing(served):
     assert served.dora.add(url, 0, b"x" * 11).status == 413
     assert served.dora.ask("PATCH", url, b"x", upload_offset="0").status == 415
     assert served.dora.add(url, 0, b"x", tus_resumable="2").status == 412
+    # How much comes in chunks is known at their end only.
+    chunked = {"transfer_encoding": "chunked"}
+    over = b"b\r\n01234567890\r\n0\r\n\r\n"
+    assert served.dora.add(url, 0, over, **chunked).status == 413
+    assert served.dora.offset(url) == 0
     assert served.dora.ask("POST", url).status == 405
     over = {"x_http_method_override": "PATCH"}
     sent = {"content_type": "application/offset+octet-stream", "upload_offset": "0"}

@@ -73,11 +73,11 @@ class Space:
         return growth.of(wanted.length, min(wanted.length, growth.text_bytes))
 
 
-def check(space: Space, wanted: Wanted, others: Sequence[State]) -> None:
+def check_count(wanted: Wanted, others: Sequence[State]) -> None:
     """Check that one more may begin beside the unfinished ones.
 
     Raises:
-        Problem: it may not.
+        Problem: there are too many.
 
     """
     mine = sum(state.upload.wanted.owner == wanted.owner for state in others)
@@ -89,7 +89,6 @@ def check(space: Space, wanted: Wanted, others: Sequence[State]) -> None:
             _WAIT,
             headers={"retry-after": "60"},
         )
-    space.check_for(wanted, others)
 
 
 def check_place(root: Path, path: bytes) -> None:

@@ -9,8 +9,9 @@ from starlette.types import Message, Receive
 
 from dropzone.web.problems import Problem
 
-#: Bytes that are written at once.
-BLOCK = 1 << 20
+#: Bytes that are written at once. Four times as many were no faster, and cost 16
+#: senders 35 MB of memory instead of 10.
+BLOCK = 1 << 18
 #: A sender who sends nothing for so long is given up; what came stays.
 STALLED_SECONDS = 30.0
 # How long bytes wait in memory for more of them, and how often is looked.

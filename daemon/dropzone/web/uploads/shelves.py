@@ -68,11 +68,11 @@ class Shelves:
         admission.check_place(zone.path, wanted.path)
         with self._beginning:
             try:
-                admission.check(space, wanted, shelf.unfinished())
+                _admit(space, wanted, shelf)
             except Problem:
                 # What nobody goes on with makes no one else wait.
                 tidying.tidy(zone, self.lasting)
-                admission.check(space, wanted, shelf.unfinished())
+                _admit(space, wanted, shelf)
             upload = shelf.begin(wanted)
         place = Place(zone, State(upload, 0, upload.created_at))
         return self.settled(place)
@@ -149,6 +149,12 @@ class Shelves:
         # What is mounted over must not be written below.
         service.folders.check_present()
         return Space(service)
+
+
+def _admit(space: Space, wanted: Wanted, shelf: Shelf) -> None:
+    others = shelf.unfinished()
+    admission.check_count(wanted, others)
+    space.check_for(wanted, others)
 
 
 def gone() -> Problem:
