@@ -105,6 +105,7 @@ def test_a_client_that_knows_nothing_of_us_drops_a_file(served):
         f"{served.url}/api/v1/jobs/{job['id']}", authorization=f"Bearer {DORA}"
     ).json
     assert whole["mtime"] == pytest.approx(1700000000.25, abs=1e-5)
+    assert whole["given"] == {"author": "Ada Löwe"}
     # It knows that nothing is left to send.
     assert served.dora.client(data, url=sender.url).offset == len(data)
     assert served.dora.add(sender.url, len(data), b"").status == 204
