@@ -10,6 +10,14 @@ from dropzone.status import ZoneStatus
 _STATES = {"store": "claimed", "index": "stored", "release": "indexed"}
 #: While the servers are started, no step has any.
 _SERVICES = "services"
+#: What each step does, in a few words.
+DOES = {
+    "claim": "takes complete files",
+    "store": "uploads to S3",
+    "index": "makes text and vectors",
+    "release": "moves to processed/",
+    "track": "logs runs in MLflow",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,13 +18,6 @@ from dropzone.text import display
 ASK = "Pause all steps of all zones? y: yes, any other key: no"
 _BARS = " ▁▂▃▄▅▆▇█"
 _PLAIN_BARS = " .:-=+*#@"
-_DOES = {
-    "claim": "takes complete files",
-    "store": "uploads to S3",
-    "index": "makes text and vectors",
-    "release": "moves to processed/",
-    "track": "logs runs in MLflow",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +139,7 @@ def _now(zone: ZoneStatus, told: steps.Step) -> Text:
     if zone.pid is None:
         return Text("no daemon", style="dim")
     if (work := told.longest) is None:
-        return Text(_DOES[told.step])
+        return Text(steps.DOES[told.step])
     more = f" and {told.working - 1} more" if told.working > 1 else ""
     return Text(
         f"{shown(work['path'])} for {length(time.time() - work['since'])}{more}"

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dropzone.pauses import PERSON, WINDOW
+from dropzone.steps import DOES
 from dropzone.web.api.models import Job, Overview, Throughput
 from dropzone.web.page.desk import View, Visit
 from dropzone.web.page.words import count
@@ -19,13 +20,6 @@ _NAMES = {
     "index": "Index",
     "release": "Release",
     "track": "Track",
-}
-_DOES = {
-    "claim": "takes complete files",
-    "store": "uploads to S3",
-    "index": "makes text and vectors",
-    "release": "moves to processed/",
-    "track": "logs runs in MLflow",
 }
 # Of a pause, by who or what wants it.
 _TONES = {PERSON: "warn", WINDOW: "calm"}
@@ -56,7 +50,7 @@ def _now(visit: Visit) -> Mapping[str, Any]:
         **_chart(throughput, chosen),
         "tones": _TONES,
         "names": _NAMES,
-        "does": _DOES,
+        "does": DOES,
         "services": _SERVICES,
         "latest": visit.ask("jobs", query={"limit": _LATEST}).jobs,
     }
