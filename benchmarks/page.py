@@ -54,8 +54,10 @@ class Measured:
             "?text=nothing+like+it",
         ]
         pages = ["/", "/failures", "/drop", "/search", "/settings", "/login"]
+        shelves = ["/collections", "/collections/default/letters"]
+        settings = ["/settings/configuration?show=all", "/settings/doctor"]
         return [
-            *pages,
+            *(*pages, *shelves, *settings),
             *(f"/files{query}" for query in lists),
             *(f"/files?q={word}" for word in ("Report-000007.pdf", "nothing", "00ab")),
             *(f"/files/{job}" for job in (ended, failed)),

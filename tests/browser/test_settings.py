@@ -28,7 +28,9 @@ def outage(
 ) -> Iterator[Outage]:
     base = tmp_path_factory.mktemp("settings")
     (base / "config.yaml").write_text(_CONFIG)
-    with behind_proxies(base, services, {}) as outage:
+    # Nobody is there: the doctor has something to find, and need not make a database.
+    nobody = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
+    with behind_proxies(base, services, nobody) as outage:
         yield outage
 
 
@@ -127,6 +129,9 @@ def test_the_doctor_examines_and_its_findings_appear(pages):
     page.get_by_role("button", name="Examine now").click()
     expect(page.locator("main")).to_contain_text("is being examined")
     expect(page.locator(".checks")).to_contain_text("Postgres schema", timeout=90_000)
+    found = page.locator(".diagnosis").filter(has_text="MLflow").first
+    expect(found).to_contain_text("127.0.0.1:9")
+    expect(found).to_contain_text("What to do:")
     expect(page.locator("#heard")).not_to_be_empty()
     check_accessible(page)
 

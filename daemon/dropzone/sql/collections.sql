@@ -2,6 +2,6 @@
 -- The documents that a search finds, and those kept without text, by collection.
 SELECT collection, doc_type, count(*) AS documents
 FROM dropzone.documents
-WHERE NOT superseded AND (%(collection)s::text IS NULL OR collection = %(collection)s)
+WHERE NOT superseded
 GROUP BY collection, doc_type
 ORDER BY documents DESC, doc_type

@@ -29,61 +29,69 @@ _Documents = dict[str, Counter[str]]
 class Collected:
     """All collections with what they hold, counted rarely where that is dear.
 
-    Every page with a list of them asks, and the whole journal is counted.
+    Every page with a list of them asks, and the whole journal is counted. Postgres is
+    asked apart from it: while that takes long, new collections are told all the same.
     """
 
     def __init__(self, backend: Backend) -> None:
-        self._spared = Sparing(lambda: _every(backend))
+        self._counted = Sparing(lambda: _all_counted(backend))
+        self._documents = Sparing(lambda: _documents(backend))
 
     def operations(self) -> Sequence[Operation]:
         return (
             Operation(
                 *("GET", "/api/v1/collections", "collections"),
                 "The collections, their files and how these ended, the last drop.",
-                lambda _backend, _ask: self._spared(),
+                self._every,
                 models.Collections,
             ),
-            _ONE,
+            Operation(
+                *("GET", "/api/v1/collections/{zone}/{collection}", "collection"),
+                "One collection: what it holds, and where its folder is.",
+                self._one,
+                models.CollectionTold,
+            ),
         )
 
-
-def _every(backend: Backend) -> Mapping[str, Any]:
-    documents, unknown = _documents(backend, None)
-    with Zones(backend.settings()) as zones:
+    def _every(self, _backend: Backend, _ask: Ask) -> Mapping[str, Any]:
+        documents, unknown = self._documents()
         found = [
-            _told(zone, counted, documents)
-            for zone, journal in zones.journals
-            for counted in _counted(zone, journal)
+            _told(zone, one, documents)
+            for zone, counted in self._counted().items()
+            for one in counted.values()
         ]
-    return {"collections": found, "documents_unknown": unknown}
+        return {"collections": found, "documents_unknown": unknown}
+
+    def _one(self, backend: Backend, ask: Ask) -> Mapping[str, Any]:
+        zone, name = backend.zone_named(ask.path["zone"]), ask.path["collection"]
+        counted = self._counted().get(zone.name, {}).get(name)
+        if counted is None:
+            # It may be newer than what was counted last.
+            counted = _all_counted(backend).get(zone.name, {}).get(name)
+        if counted is None:
+            raise Problem(
+                404,
+                "There is no such collection.",
+                "It begins with its first file. GET /api/v1/collections lists them.",
+            )
+        documents, unknown = self._documents()
+        folder = zone.path / "input"
+        return {
+            **_told(zone.name, counted, documents),
+            # The name is what people read: a folder of other bytes is shown by it too.
+            "folder": display(bytes(folder if name == "default" else folder / name)),
+            "types": dict(documents.get(name, ())) if documents is not None else {},
+            "documents_unknown": unknown,
+        }
 
 
-def one(backend: Backend, ask: Ask) -> Mapping[str, Any]:
-    """Return one collection of a zone."""
-    zone, name = backend.zone_named(ask.path["zone"]), ask.path["collection"]
+def _all_counted(backend: Backend) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return what is known of each collection, by zone and name."""
     with Zones(backend.settings()) as zones:
-        counted = [
-            one
-            for its, journal in zones.journals
-            if its.name == zone.name
-            for one in _counted(its, journal)
-            if one["collection"] == name
-        ]
-    if not counted:
-        raise Problem(
-            404,
-            "There is no such collection.",
-            "It begins with its first file. GET /api/v1/collections lists them.",
-        )
-    documents, unknown = _documents(backend, name)
-    folder = zone.path / "input"
-    return {
-        **_told(zone, counted[0], documents),
-        # The name is what people read: a folder of other bytes is shown by it too.
-        "folder": display(bytes(folder if name == "default" else folder / name)),
-        "types": dict(documents.get(name, ())) if documents is not None else {},
-        "documents_unknown": unknown,
-    }
+        return {
+            zone.name: {one["collection"]: one for one in _counted(zone, journal)}
+            for zone, journal in zones.journals
+        }
 
 
 def _counted(zone: Zone, journal: Journal) -> Sequence[dict[str, Any]]:
@@ -121,20 +129,20 @@ def _folders(zone: Zone) -> Iterator[str]:
 
 
 def _told(
-    zone: Zone, counted: dict[str, Any], documents: _Documents | None
+    zone: str, counted: dict[str, Any], documents: _Documents | None
 ) -> dict[str, Any]:
     name = counted["collection"]
     count = None if documents is None else documents.get(name, Counter()).total()
-    return {**counted, "zone": zone.name, "documents": count}
+    return {**counted, "zone": zone, "documents": count}
 
 
-def _documents(backend: Backend, name: str | None) -> tuple[_Documents | None, str]:
+def _documents(backend: Backend) -> tuple[_Documents | None, str]:
     """Return how many documents of each type there are; why not, if so."""
     found: _Documents = {}
     try:
         # Not repeated: nobody should wait for these counts.
         with backend.connected().postgres.connection() as connection:
-            for row in connection.execute(_SQL["documents"], {"collection": name}):
+            for row in connection.execute(_SQL["documents"]):
                 by_type = found.setdefault(row["collection"], Counter())
                 by_type[row["doc_type"]] = row["documents"]
     except Problem as problem:
@@ -142,11 +150,3 @@ def _documents(backend: Backend, name: str | None) -> tuple[_Documents | None, s
     except DropzoneError as error:
         return None, error.message
     return found, ""
-
-
-_ONE = Operation(
-    *("GET", "/api/v1/collections/{zone}/{collection}", "collection"),
-    "One collection: what it holds, and where its folder is.",
-    one,
-    models.CollectionTold,
-)

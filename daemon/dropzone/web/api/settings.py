@@ -28,7 +28,7 @@ def shown(backend: Backend, _ask: Ask) -> Mapping[str, Any]:
                 "after_restart": one.value if one.value != now else None,
             }
         )
-    file = display(bytes(loaded.path)) if loaded.path is not None else None
+    file = display(bytes(loaded.path.absolute())) if loaded.path is not None else None
     return {"file": file, "settings": told}
 
 
