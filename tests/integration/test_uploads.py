@@ -261,6 +261,9 @@ def test_names_that_cannot_be_dropped_are_refused_in_a_sentence(
         ({"upload_length": str(1 << 40)}, 507),
         ({"upload_length": "1", "upload_metadata": "filename ?"}, 400),
         ({"upload_length": "1", "upload_metadata": "a eA==,a eA=="}, 400),
+        # "x" and "[]" instead of a JSON object.
+        ({"upload_length": "1", "upload_metadata": "filename eA==,metadata eA=="}, 422),
+        ({"upload_length": "1", "upload_metadata": "filename eA==,metadata W10="}, 422),
     ],
 )
 def test_what_cannot_be_begun_is_refused(served, headers, status):

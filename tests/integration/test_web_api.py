@@ -306,6 +306,13 @@ def test_collections_tell_what_was_dropped_and_where_more_can_go(served):
     assert served.get("/collections/other/notes").status == 404
 
 
+def test_the_room_of_a_zone_is_told_with_what_it_leaves_alone(served):
+    (zone,) = served.get("/room").json["zones"]
+    assert zone["path"] == str(served.zone.root)
+    assert 0 < zone["largest_bytes"] <= zone["usable_bytes"]
+    assert {"Thumbs.db", "*.tmp"} <= set(zone["ignored"])
+
+
 def test_a_failure_is_retried_and_another_is_set_aside_not_deleted(served):
     failures = served.get("/failures").json
     assert failures["count"] >= 1

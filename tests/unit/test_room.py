@@ -9,6 +9,7 @@ from dropzone.listing import Entry
 from dropzone.models import Status
 from dropzone.readiness import Signature
 from dropzone.room import Growth, Room
+from dropzone.web.api.room import largest
 from zones_helpers import new_job
 
 MB = 1_000_000
@@ -86,3 +87,14 @@ def test_only_text_up_to_the_limit_grows_in_the_database(journal):
     assert not room.sort([entry(b"film", 80 * MB)])[1]
     small = Room(disk(15 * MB), journal, BOTH, 0)
     assert small.sort([entry(b"text", MB)])[1]
+
+
+@pytest.mark.parametrize("growth", [NOTHING, COPY, BOTH])
+@pytest.mark.parametrize("usable", [0, 5 * MB, 16 * MB, 17 * MB, 500 * MB])
+def test_the_largest_file_just_fits(growth, usable):
+    size = largest(usable, growth)
+
+    def needs(size):
+        return size + growth.of(size, min(size, growth.text_bytes))
+
+    assert needs(size) <= usable < needs(size + 1)

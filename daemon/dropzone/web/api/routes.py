@@ -17,6 +17,7 @@ from dropzone.web.api import (
     jobs,
     models,
     openapi,
+    room,
     searching,
     settings,
 )
@@ -95,6 +96,7 @@ def make(backend: Backend) -> Api:
         *searching.OPERATIONS,
         *collections.Collected(backend).operations(),
         *Services(snapshots).operations(),
+        *room.OPERATIONS,
         *settings.OPERATIONS,
         *Doctor().operations(),
         *control.OPERATIONS,

@@ -10,6 +10,7 @@ from dropzone.web.api.routes import Api
 from dropzone.web.page import (
     collections,
     control,
+    drop,
     failures,
     files,
     forms,
@@ -28,6 +29,7 @@ VIEWS = (
     *files.VIEWS,
     *journey.VIEWS,
     *failures.VIEWS,
+    *drop.VIEWS,
     *control.VIEWS,
     *search.VIEWS,
     *collections.VIEWS,

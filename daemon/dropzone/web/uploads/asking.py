@@ -1,7 +1,9 @@
 """What a request for a new upload asks for, made of its headers."""
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from starlette.datastructures import Headers
 
@@ -14,7 +16,7 @@ from dropzone.uploads.record import Wanted
 from dropzone.web.uploads import protocol
 
 #: Keys of Upload-Metadata that say where and how; every other goes with the file.
-OWN = ("filename", "relativePath", "zone", "collection", "mtime")
+OWN = ("filename", "relativePath", "zone", "collection", "mtime", "metadata")
 _MTIME = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 # The last second of the year 2261: what a file system can keep.
 _LATEST = 9_214_646_399
@@ -40,6 +42,7 @@ def wanted_of(
         NameFilter(zone.ignore).ignores,
     )
     free = {key: value for key, value in told.items() if key not in OWN and value}
+    free |= _metadata(told.get("metadata", ""))
     return zone, Wanted(
         owner=owner,
         path=path,
@@ -48,6 +51,20 @@ def wanted_of(
         given=given.checked(free),
         mtime_ns=_mtime(told.get("mtime", "")),
     )
+
+
+def _metadata(text: str) -> Mapping[Any, Any]:
+    """Return what is said in JSON: its names may be such as no key can be."""
+    try:
+        said = json.loads(text) if text else {}
+    except (ValueError, RecursionError):
+        said = None
+    if not isinstance(said, dict):
+        raise UsageError(
+            "The metadata is no JSON object.",
+            hint='It is text by name, such as {"author": "Ada"}.',
+        )
+    return said
 
 
 def _zone(name: str, zones: Sequence[Zone]) -> Zone:

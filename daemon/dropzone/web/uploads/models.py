@@ -61,7 +61,8 @@ class Asking(_Headers):
             alias="Upload-Metadata",
             description="Pairs of a key and a value in Base64, divided by commas: "
             "filename, or relativePath with the name at its end; zone, collection, "
-            "mtime in seconds since 1970; every other goes with the file.",
+            "mtime in seconds since 1970; every other goes with the file, as does "
+            "metadata, a JSON object of texts.",
         ),
     ]
 

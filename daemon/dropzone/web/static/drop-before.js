@@ -1,0 +1,68 @@
+// Uploads that were begun before and not finished: here, in another browser, or by curl.
+import { size } from "./drop-words.js";
+import { Refused } from "./drop-tus.js";
+
+export class Before {
+  constructor(section, tus, kept, queue) {
+    Object.assign(this, { section, tus, kept, queue });
+    this.uploads = [];
+    this.template = document.getElementById("drop-before-row");
+    section.addEventListener("click", (event) => {
+      const row = event.target.closest("button")?.closest("li");
+      if (row) {
+        this.discard(row.upload);
+      }
+    });
+  }
+
+  async load() {
+    try {
+      this.uploads = await this.tus.mine();
+    } catch {
+      // What stands here is a help; the daemon's absence is told elsewhere.
+      return;
+    }
+    this.kept.keepOnly(this.uploads.map((one) => one.id));
+    this.draw();
+  }
+
+  // Those that go on here now are shown among the others.
+  soon() {
+    const here = new Set([...this.queue.items.values()].map((item) => item.id));
+    const left = this.uploads.filter((one) => !here.has(one.id));
+    if (left.length !== this.uploads.length) {
+      this.uploads = left;
+      this.draw();
+    }
+  }
+
+  draw() {
+    const list = this.section.querySelector("ul");
+    list.replaceChildren(...this.uploads.slice(0, 50).map((one) => this.row(one)));
+    this.section.hidden = !this.uploads.length;
+  }
+
+  row(upload) {
+    const row = this.template.content.firstElementChild.cloneNode(true);
+    row.upload = upload;
+    row.querySelector("[data-name]").textContent = upload.path;
+    row.querySelector("[data-size]").textContent = `${size(upload.offset)} of ${size(upload.length)} came`;
+    const bar = row.querySelector("progress");
+    bar.value = upload.length ? upload.offset / upload.length : 0;
+    bar.setAttribute("aria-label", `Came of ${upload.path}`);
+    row.querySelector("button").setAttribute("aria-label", `Discard: ${upload.path}`);
+    return row;
+  }
+
+  async discard(upload) {
+    try {
+      await this.tus.end(upload.id);
+    } catch (error) {
+      if (!(error instanceof Refused) || ![404, 409].includes(error.status)) {
+        return;
+      }
+    }
+    this.uploads = this.uploads.filter((one) => one.id !== upload.id);
+    this.draw();
+  }
+}

@@ -1,0 +1,78 @@
+// Where the files go, and what is said about them.
+const KNOWN = "Single files go to the collection \u201cdefault\u201d; a folder becomes the collection of its name.";
+
+export class Form {
+  constructor(root) {
+    this.field = root.querySelector("#drop-collection");
+    this.zones = root.querySelector("#drop-zone");
+    this.goes = root.querySelector("#drop-goes");
+    this.rows = root.querySelector("#drop-metadata");
+    this.row = document.getElementById("drop-metadata-row");
+    this.known = new Set([...root.querySelectorAll("#drop-collections option")].map((one) => one.value));
+    const more = root.querySelector("#drop-metadata-add");
+    more.addEventListener("click", () => this.add().querySelector("input").focus());
+    this.field.addEventListener("input", () => this.tell());
+    this.rows.addEventListener("click", (event) => {
+      if (event.target.closest("button")) {
+        event.target.closest("p").remove();
+        more.focus();
+      }
+    });
+    this.add();
+    this.tell();
+  }
+
+  zone() {
+    return this.zones.value;
+  }
+
+  add() {
+    this.rows.append(this.row.content.cloneNode(true));
+    return this.rows.lastElementChild;
+  }
+
+  tell() {
+    const name = this.collection();
+    const wrong = this.wrong(name);
+    this.field.setCustomValidity(wrong);
+    this.field.setAttribute("aria-invalid", String(Boolean(wrong)));
+    this.goes.classList.toggle("bad", Boolean(wrong));
+    if (wrong || !name) {
+      this.goes.textContent = wrong || KNOWN;
+    } else {
+      const kind = this.known.has(name) ? "the collection" : "the new collection";
+      this.goes.textContent = `They go to ${kind} \u201c${name}\u201d; folders stay folders in it.`;
+    }
+  }
+
+  collection() {
+    return this.field.value.trim();
+  }
+
+  wrong(name) {
+    if (name.includes("/")) {
+      return "A collection is one folder: its name has no slash.";
+    }
+    return name.startsWith(".") ? "A collection does not begin with a dot: such folders are left alone." : "";
+  }
+
+  // Returns what is to be done with the files added now, null if that has to be mended.
+  read() {
+    const collection = this.collection();
+    this.tell();
+    if (!this.field.reportValidity()) {
+      return null;
+    }
+    const metadata = {};
+    for (const row of this.rows.children) {
+      const [name, value] = [...row.querySelectorAll("input")].map((one) => one.value.trim());
+      if (name && value) {
+        metadata[name] = value;
+      } else if (value) {
+        row.querySelector("input").focus();
+        return null;
+      }
+    }
+    return { zone: this.zone(), collection, metadata };
+  }
+}
