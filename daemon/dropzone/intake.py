@@ -117,11 +117,7 @@ class Intake:
         if not self._claimed:
             return 0
         self._folders.sync_claims([claim for _, claim in self._claimed])
-        now = time.time()
-        jobs = [
-            tries.with_times(self._again(job), "claim", job.created_at, now)
-            for job, _ in self._claimed
-        ]
+        jobs = [_timed(self._again(job)) for job, _ in self._claimed]
         self._journal.save(jobs)
         self._claimed.clear()
         self._measures.step("claim", begun, [job.id for job in jobs])
@@ -161,6 +157,11 @@ class Intake:
             self._folders.remove_aside("failed", os.fsencode(reason), failed.id)
         metadata = {**job.metadata, "retry_of": failed.id}
         return dataclasses.replace(job, metadata=metadata)
+
+
+def _timed(job: Job) -> Job:
+    times = tries.timed(job, "claim", job.created_at, time.time())
+    return dataclasses.replace(job, data={**job.data, **times})
 
 
 def _sorted(

@@ -364,6 +364,6 @@ def seen_of(job: Job) -> tuple[int, ...]:
 def _timed(job: Job, step: str, begun: float) -> Job:
     took = time.monotonic() - begun
     seconds = {**job.data.get("seconds", {}), step: round(took, 4)}
-    timed = dataclasses.replace(job, data={**job.data, "seconds": seconds})
     now = time.time()
-    return tries.with_times(timed, step, now - took, now)
+    times = tries.timed(job, step, now - took, now)
+    return dataclasses.replace(job, data={**job.data, "seconds": seconds, **times})

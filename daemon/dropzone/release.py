@@ -215,9 +215,10 @@ def _place_in(receipt: dict[str, Any]) -> tuple[str, bytes]:
 
 def _ended(ending: Ending, receipt: dict[str, Any], place: bytes, began: float) -> Job:
     now = time.time()
-    job = tries.with_times(ending.job, "release", began, now)
+    job = ending.job
+    times = tries.timed(job, "release", began, now)
     failed = receipt["outcome"] == Outcome.FAILED
-    data = {**job.data, "area": receipt["area"], "place": quote(place)}
+    data = {**job.data, "area": receipt["area"], "place": quote(place), **times}
     if reason := receipt.get("reason_file"):
         data["reason_file"] = reason
     if ending.failure is not None:

@@ -1,3 +1,5 @@
+import dataclasses
+
 from dropzone import tries
 from dropzone.errors import ParserDied
 from dropzone.models import Job, Status
@@ -34,8 +36,13 @@ def test_a_try_tells_what_comes_next_and_no_novel():
 
 
 def test_times_of_steps_are_those_of_the_last_time():
-    job = tries.with_times(job_of(), "store", 101.0, 102.5)
-    job = tries.with_times(job, "store", 103.0, 103.25)
-    job = tries.with_times(job, "index", 104.0, 99.0)
+    job = job_of()
+    for step, began, ended in (
+        ("store", 101.0, 102.5),
+        ("store", 103.0, 103.25),
+        ("index", 104.0, 99.0),
+    ):
+        times = tries.timed(job, step, began, ended)
+        job = dataclasses.replace(job, data={**job.data, **times})
     assert tries.times(job) == {"store": (103.0, 103.25), "index": (104.0, 99.0)}
     assert tries.times(job_of()) == {}
