@@ -10,12 +10,12 @@ import many_jobs
 import samples
 from accessibility import check_accessible
 from browsing import Pages, Site, site_of
-from daemons import wait_for
+from daemons import DEADLINE, wait_for
 from dropzone.embedded import ServiceAddresses
 from outages import Outage, behind_proxies
 from webclient import get
 
-OLD = 130
+OLD = 120
 SCRIPT = "<script>alert(1)<b>.txt"
 HOSTILE: tuple[bytes, ...] = (
     SCRIPT.encode(),
@@ -106,7 +106,8 @@ def test_the_list_grows_at_its_end_stays_live_and_is_found_as_it_was_left(pages,
     expect(rows(page)).to_have_count(100)
     expect(page.locator("#heard")).to_have_text("50 older files came, 100 are shown.")
     page.mouse.wheel(0, 100_000)
-    expect(rows(page)).to_have_count(OLD + NEWER)
+    with site.zone.journal() as journal:
+        expect(rows(page)).to_have_count(sum(journal.counts().states.values()))
     expect(page.get_by_text("That is all.")).to_be_visible()
     keys = rows(page).evaluate_all("all => all.map(one => one.dataset.key)")
     assert keys == sorted(set(keys), reverse=True)
@@ -127,11 +128,13 @@ def test_the_list_grows_at_its_end_stays_live_and_is_found_as_it_was_left(pages,
 
 
 def test_without_a_script_the_list_has_pages_and_filters(pages, site):
-    page = pages.open("/files?collection=birds", scripts=False)
-    expect(rows(page)).to_have_count(4)
+    page = pages.open("/files?collection=odd", scripts=False)
+    page.get_by_label("State").select_option("indexed")
+    page.get_by_role("button", name="Show").click()
+    expect(rows(page)).to_have_count(len(HOSTILE))
     page.get_by_label("State").select_option("failed")
     page.get_by_role("button", name="Show").click()
-    expect(rows(page)).to_have_count(3)
+    expect(page.get_by_role("heading", name="No file fits")).to_be_visible()
     page.get_by_role("link", name="Show all").click()
     page.get_by_role("link", name="Older files").click()
     expect(rows(page)).to_have_count(50)
@@ -180,13 +183,16 @@ def test_what_failed_is_tried_again_and_set_aside_with_a_word_on_each(pages, sit
     assert list((site.zone.root / "state/set-aside").glob("*/secret-2.pdf"))
 
 
-def test_without_a_script_all_are_tried_again_after_a_question(pages):
+def test_without_a_script_all_are_tried_again_after_a_question(pages, site):
     page = pages.open("/failures", scripts=False)
+    failed, ended = len(site.zone.files("failed")), len(site.zone.receipts())
     page.get_by_role("link", name="Try all").click()
     page.get_by_role("button", name="Try all again").click()
-    expect(page.locator(".note").first).to_contain_text("back in input/")
+    told = re.compile(rf"{failed} files? (is|are) back in input/")
+    expect(page.locator(".note").first).to_contain_text(told)
+    site.zone.wait_for_receipts(ended + failed)
     pages.expects("status of 422")
-    page.get_by_role("button", name="Set the ticked aside").first.click()
+    page.goto(f"{site.url}/ask/set_aside")
     expect(page.get_by_role("heading", level=1)).to_have_text("No file was chosen.")
 
 
@@ -236,7 +242,9 @@ def test_while_a_service_is_away_the_rest_is_told(pages, site, outage):
     outage.postgres.refuse()
     page.goto(f"{site.url}/files/{receipt['job']}")
     expect(page.get_by_text("cannot be told now")).to_be_visible()
-    expect(page.locator(".way > li.done")).to_have_count(6)
+    # The first run of MLflow takes its time.
+    done = page.locator(".way > li.done")
+    expect(done).to_have_count(6, timeout=DEADLINE * 1000)
     site.zone.drop("waits.txt", b"It waits for Postgres.")
     wait_for(lambda: site.zone.files("state/work"), "it is claimed")
     page.goto(f"{site.url}/files?text=waits.txt")
