@@ -250,7 +250,7 @@ def test_while_a_service_is_away_the_rest_is_told(pages, site, outage):
     page.goto(f"{site.url}/files?text=waits.txt")
     rows(page).get_by_role("link").click()
     held = page.locator(".way > li.held")
-    expect(held).to_contain_text("This step stands still")
+    expect(held).to_contain_text("Stands still:")
     check_accessible(page)
     outage.postgres.heal()
     expect(page.get_by_text("Its text is found by search").first).to_be_visible()

@@ -103,7 +103,7 @@ def test_a_step_that_stands_still_says_why_and_what_comes_next():
     found = way.stops(told, zone(index={"paused": [_PAUSE]}))
     tone, sentence, hint = way.lead(told, found)
     assert tone == "warn"
-    assert sentence == "It waits: This step stands still: It is away."
+    assert sentence == "It waits for the step index. Stands still: It is away."
     assert hint == "It is tried again in 2 s. Start it."
 
 

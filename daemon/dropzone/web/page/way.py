@@ -154,8 +154,10 @@ def _step_of(zone: Zone | None, step: str) -> Step | None:
 
 
 def _held(step: str, title: str, pause: Pause, tries: Sequence[Try]) -> Stop:
-    by = f", paused by {pause.by}" if pause.by else ""
-    text = f"This step stands still{by}: {pause.reason}"
+    said = (
+        pause.reason if pause.reason.endswith((".", "!", "?")) else f"{pause.reason}."
+    )
+    text = f"Paused by {pause.by}: {said}" if pause.by else f"Stands still: {said}"
     hint = " ".join(filter(None, (pause.next, pause.what_to_do)))
     return Stop(
         *(step, title, "held", text, hint),
@@ -242,7 +244,7 @@ def lead(journey: Journey, found: Sequence[Stop]) -> tuple[str, str, str]:
     if now.tone == "held" and job.status is Status.WAITING:
         return "warn", f"It waits to be tried again: {now.text}", ""
     if now.tone == "held":
-        return "warn", f"It waits: {now.text}", now.hint
+        return "warn", f"It waits for the step {now.step}. {now.text}", now.hint
     return "busy", f"It is on its way: {_lowered(now.title)}.", _then(found)
 
 
