@@ -117,6 +117,8 @@ def test_the_list_grows_at_its_end_stays_live_and_is_found_as_it_was_left(pages,
     assert before
     site.zone.drop("later.txt", b"It came while somebody read the list.")
     expect(rows(page).first).to_contain_text("later.txt")
+    found = rows(page).evaluate_all("all => all.map(one => one.dataset.key)")
+    assert found[1:] == keys
     after = rows(page).nth(91).bounding_box()
     assert after
     assert after["y"] == pytest.approx(before["y"], abs=1), "the list jumped"

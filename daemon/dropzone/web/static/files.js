@@ -4,6 +4,8 @@ import { tellTimes } from "./times.js";
 const MOST_OFTEN = 2000;
 const RESTING = 1500;
 const MOST_PAGES = 40;
+const MOST_AT_ONCE = 10;
+const MOST_ROWS = 1000;
 
 const list = document.getElementById("list");
 let more = document.getElementById("more");
@@ -112,11 +114,8 @@ async function refresh() {
   }
   wanted = false;
   try {
-    for (const page of pages.filter((one) => one === pages[0] || isSeen(one.rows))) {
-      const fresh = rowsOf(await load(page.url));
-      if (fresh) {
-        keepPlace(() => renew(page, [...fresh.children]));
-      }
+    for (const page of pages.filter((one) => one === pages[0] || isSeen(one.rows) || underWay(one.rows).length)) {
+      await refreshOne(page);
     }
   } catch {
     // The page tells that the daemon is away; the next event asks again.
@@ -125,18 +124,68 @@ async function refresh() {
   soon();
 }
 
+async function refreshOne(page) {
+  const first = await load(page.url);
+  if (!rowsOf(first)) {
+    return;
+  }
+  const fresh = [...rowsOf(first).children];
+  let covered = ending(first);
+  let link = first.querySelector("#more a");
+  if (page === pages[0]) {
+    // Many came at once: also what lies between them and those that are here, and what
+    // was under way when it came.
+    const newest = keyOf(page.rows.firstElementChild);
+    const least = underWay(page.rows).map(keyOf).at(-1) ?? newest;
+    for (let count = 0; covered > least && count < MOST_AT_ONCE; count += 1) {
+      const next = await load(link.href);
+      if (!rowsOf(next)) {
+        break;
+      }
+      fresh.push(...rowsOf(next).children);
+      covered = ending(next);
+      link = next.querySelector("#more a");
+    }
+    if (covered > newest || page.rows.children.length > MOST_ROWS) {
+      startAnew(await load(page.url));
+      return;
+    }
+  }
+  keepPlace(() => renew(page, fresh, covered));
+}
+
+// A list that is left open does not grow for ever; who reads further down is left alone.
+function startAnew(page) {
+  if (scrollY > innerHeight) {
+    wanted = true;
+    return;
+  }
+  list.querySelectorAll("[data-rows]").forEach((rows) => rows.remove());
+  pages.length = 0;
+  remember(rowsOf(page), location.href, ending(page));
+  const next = page.getElementById("more");
+  list.append(pages[0].rows, next);
+  more?.remove();
+  more = next;
+  watchEnd();
+}
+
+const underWay = (rows) => [...rows.children].filter((row) => row.querySelector(".tag.busy, .tag.warn"));
+
 function isSeen(rows) {
   const box = rows.getBoundingClientRect();
   return box.bottom > 0 && box.top < innerHeight;
 }
 
-// Ids fall with age, so that the place of each row is known.
-function renew(page, fresh) {
-  const inside = fresh.filter((row) => keyOf(row) > page.end || !page.end);
-  const last = inside.length === fresh.length && page.end ? keyOf(fresh.at(-1)) : page.end;
-  const old = new Map([...page.rows.children].map((row) => [keyOf(row), row]));
-  for (const [key, row] of old) {
-    if (key >= last && !inside.some((one) => keyOf(one) === key) && row !== row.ownerDocument.activeElement?.closest("li")) {
+// Ids fall with age, so that the place of each row is known. What came covers the ids
+// from `covered` on; what fits no more, as it went on to another state, leaves.
+function renew(page, fresh, covered) {
+  const inside = fresh.filter((row) => keyOf(row) >= page.end);
+  const last = covered > page.end ? covered : page.end;
+  const kept = new Set(inside.map(keyOf));
+  const hand = document.activeElement?.closest("li");
+  for (const row of [...page.rows.children]) {
+    if (keyOf(row) >= last && !kept.has(keyOf(row)) && row !== hand) {
       row.remove();
     }
   }
