@@ -4,6 +4,8 @@ PYTHONPATH=tests python tests/browser/screenshots.py [--out FOLDER] [--only now,
 """
 
 import argparse
+import contextlib
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,12 +17,12 @@ from PIL import Image
 from playwright.sync_api import Page
 
 import scenery
-from browsing import TOKENS, Pages, Site, a_browser, site_of
-from daemons import wait_for, zone_on
-from servers import servers
+from browsing import PHONE, TOKENS, Pages, Site, a_browser, site_of
+from daemons import ZoneOfTest, wait_for
 from webclient import get, post
 
 _COLOURS = 192
+_DESKTOP = (1280, 960)
 _HEADERS = {"authorization": f"Bearer {TOKENS['operate']}"}
 
 
@@ -48,6 +50,12 @@ def shots(site: Site) -> Mapping[str, Shot]:
     }
 
 
+def wait_until_logged(site: Site) -> None:
+    """Wait for the run of the file whose journey is shown: it is the last to come."""
+    url = f"{site.url}/api/v1/jobs/{_job(site, scenery.JOURNEY)}"
+    wait_for(lambda: get(url, **_HEADERS).json["run_id"], "a run is logged")
+
+
 def _job(site: Site, path: str) -> str:
     found = get(f"{site.url}/api/v1/lookup?q={quote(path)}", **_HEADERS).json
     return str(found["jobs"][0]["id"])
@@ -57,11 +65,11 @@ def paused(site: Site) -> Mapping[str, Shot]:
     """Let files wait behind a paused step; return what is taken then."""
     held = {"steps": ["index"], "seconds": 3600, "reason": "Postgres is being moved."}
     post(f"{site.url}/api/v1/pause", held, **_HEADERS)
-    wait_for(lambda: _overview(site)["paused"], "the pause holds")
+    wait_for(lambda: site.zone.report().get("paused"), "the pause holds")
     wanted = scenery.later()
     scenery.drop(site.zone, wanted)
     wait_for(lambda: _overview(site)["under_way"] == len(wanted), "files are under way")
-    return {"paused": Shot("/"), "waiting": Shot("/files?state=stored")}
+    return {"paused": Shot("/")}
 
 
 def _overview(site: Site) -> Mapping[str, Any]:
@@ -83,6 +91,7 @@ def take(pages: Pages, wanted: Mapping[str, Shot], options: argparse.Namespace) 
                     role=shot.role,
                     phone=size == "phone",
                     dark=colour == "dark",
+                    size=PHONE if size == "phone" else _DESKTOP,
                 )
                 shot.prepare(page)
                 page.evaluate("document.fonts.ready")
@@ -112,20 +121,24 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="the whole page")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory() as made,
-        servers(Path(made)) as addresses,
-        a_browser(Path(made)) as browser,
-    ):
-        zone = zone_on(Path(made) / "base", addresses)
+    with contextlib.ExitStack() as stack:
+        # The path is to be read in the pictures.
+        base = Path(tempfile.gettempdir()) / "office"
+        base.mkdir()
+        stack.callback(shutil.rmtree, base)
+        aside = stack.enter_context(tempfile.TemporaryDirectory())
+        browser = stack.enter_context(a_browser(Path(aside)))
+        # With servers of its own, as on a first day.
+        zone = ZoneOfTest(base, {})
         scenery.history(zone.root)
-        with site_of(zone) as site:
-            files = scenery.real()
-            scenery.drop(zone, files)
-            scenery.wait_until_ended(zone, len(files))
-            pages = Pages(browser, site.url)
-            take(pages, shots(site), options)
-            take(pages, paused(site), options)
+        site = stack.enter_context(site_of(zone))
+        files = scenery.real()
+        scenery.drop(zone, files)
+        scenery.wait_until_ended(zone, len(files))
+        wait_until_logged(site)
+        pages = Pages(browser, site.url)
+        take(pages, shots(site), options)
+        take(pages, paused(site), options)
     taken = list(options.out.glob("*.png"))
     size = sum(one.stat().st_size for one in taken)
     print(f"{len(taken)} pictures in {options.out}, {size / 1e6:.1f} MB")
