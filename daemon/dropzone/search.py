@@ -138,12 +138,19 @@ class Search:
     """Searches one database with one model; vectors of other models are not seen.
 
     ``lexical`` says that the model itself only compares words (as ``hash-v1``), so
-    that its opinion adds little to that of the full-text index.
+    that its opinion adds little to that of the full-text index. A server that is
+    silent for ``patience`` seconds is given up.
     """
 
     def __init__(
-        self, postgres: PostgresSession, embedder: Embedder, *, lexical: bool = True
+        self,
+        postgres: PostgresSession,
+        embedder: Embedder,
+        *,
+        lexical: bool = True,
+        patience: float | None = None,
     ) -> None:
+        self._patience = patience
         self._postgres = postgres
         self._embedder = embedder
         self._lexical = lexical
@@ -176,7 +183,7 @@ class Search:
             raise UsageError(f"The limit must be between 1 and {_MOST_HITS}.")
         where = where or Where(collection=collection)
         scope = {**where.parameters(), "limit": max(50, limit * 5)}
-        with self._postgres.connection() as connection:
+        with self._postgres.connection(patience=self._patience) as connection:
             query = _parse(connection, plain)
             scope |= {"words": query.words, "phrases": query.phrases}
             by_text = _by_text(connection, query, scope) if mode != "vector" else []

@@ -46,6 +46,16 @@ def test_settings_reach_the_server(postgres):
     assert rows == [{"name": "dropzone", "timeout": "1min"}]
 
 
+def test_who_has_little_patience_gives_up_a_silent_server_soon(postgres):
+    with (
+        pytest.raises(ServiceUnavailable, match="no answer for 1 second"),
+        postgres.connection(patience=1) as connection,
+    ):
+        connection.execute("SELECT pg_sleep(60)")
+    with postgres.connection() as connection:
+        assert connection.patience > 60
+
+
 def test_migrating_is_done_once_whoever_comes(settings):
     def work(_):
         session = PostgresSession(settings)

@@ -280,6 +280,25 @@ def test_search_and_collections_agree_with_the_commands(served):
         assert len(found) == count, wanted
 
 
+def test_services_are_asked_now_and_told_with_where_they_are(served):
+    def looked_at() -> dict[str, Any] | None:
+        found = served.get("/services").json["services"]
+        told = {one["service"]: one for one in found}
+        return told if told["s3"]["healthy"] and told["postgres"]["healthy"] else None
+
+    told = wait_for(looked_at, "both answer")
+    assert set(told) == {"s3", "postgres", "mlflow"}
+    for name in ("s3", "postgres"):
+        assert told[name]["healthy"]
+        assert 0 < told[name]["latency_seconds"] < 60
+        assert told[name]["since"] <= told[name]["checked_at"]
+        assert not told[name]["embedded"]
+        assert told[name]["holds_up"] == []
+    assert told["s3"]["address"].startswith("s3://")
+    again = served.get("/services").json["services"][0]
+    assert again["since"] == told[again["service"]]["since"]
+
+
 def test_collections_tell_what_was_dropped_and_where_more_can_go(served):
     (served.zone.input / "empty").mkdir()
     (served.zone.input / ".hidden").mkdir()

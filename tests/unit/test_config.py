@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dropzone import explaining
 from dropzone.config import ENVIRONMENT, flatten, load
 from dropzone.errors import ConfigurationError
 from dropzone.settings import Aws, Settings
@@ -151,6 +152,23 @@ def test_an_unknown_key_names_the_nearest(text, told, write):
     path = write(text)
     pattern = re.escape(told).replace(r"\{path\}", re.escape(str(path)))
     assert re.search(pattern.replace(r"\.\*", ".*"), refused(path))
+
+
+def test_each_setting_says_from_which_line_it_came(write):
+    path = write(
+        "zones:\n  - path: here\n    ignore: [a, b]\nlog:\n  level: debug\n"
+        "web:\n  tokens: |\n    rita read 0123456789abcdefghij\n"
+    )
+    loaded = load(path, {"DROPZONE__LOG__FORMAT": "json"})
+    told = {one.key: one for one in explaining.explained(loaded, loaded.settings)}
+    assert told["log.level"].where == f"{path}, line 5"
+    assert told["zones.0.path"].line == 2
+    assert told["zones.0.ignore"].line == 3
+    # Of a text there is one line for all that it holds.
+    assert told["web.tokens.0.name"].line == 7
+    assert told["zones.0.scan_seconds"].where == "default"
+    assert told["log.format"].where == "environment variable DROPZONE__LOG__FORMAT"
+    assert told["aws.region"].line is None
 
 
 def test_every_wrong_key_is_told_at_once_with_its_value_and_origin(write):

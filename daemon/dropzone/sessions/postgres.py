@@ -65,10 +65,14 @@ class PostgresSession:
         )
 
     @contextmanager
-    def connection(self) -> Iterator[Connection]:
-        """Lend a working connection; it is back in the pool afterwards."""
+    def connection(self, *, patience: float | None = None) -> Iterator[Connection]:
+        """Lend a working connection; it is back in the pool afterwards.
+
+        A statement on it fails once the server was silent for ``patience`` seconds,
+        without it once no statement may take longer.
+        """
         with self.guard.operation("connection"), self.translating():
-            connection = self.lender.checkout()
+            connection = self.lender.checkout(patience)
         try:
             with self.translating(), self.lender.returned(connection):
                 yield connection

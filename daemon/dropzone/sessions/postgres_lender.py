@@ -104,12 +104,17 @@ class Lender:
         self._doubtful = self._doubtful or connection.closed
         self._pool.putconn(connection)
 
-    def checkout(self) -> Connection:
-        """Return a working connection, to be given back."""
+    def checkout(self, patience: float | None = None) -> Connection:
+        """Return a working connection, to be given back.
+
+        It gives up on a server that is silent for ``patience`` seconds; without it
+        for longer than statements may take.
+        """
         if self._doubtful:
             self._ask_directly()
         for _ in range(self.limits.pool_size):
             connection = self._next()
+            connection.patience = self.patience if patience is None else patience
             if works(connection):
                 return self._prepared(connection)
             self._pool.putconn(connection)

@@ -1,5 +1,6 @@
 """Answers that are kept for a while, so that many who ask cost little."""
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -13,9 +14,15 @@ _SHARE = 0.05
 class Sparing(Generic[T]):
     """Keeps an answer for a while: the longer, the more time it took to get."""
 
-    def __init__(self, ask: Callable[[], T], least_seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        ask: Callable[[], T],
+        least_seconds: float = 0.0,
+        most_seconds: float = math.inf,
+    ) -> None:
         self._ask = ask
         self._least = least_seconds
+        self._most = most_seconds
         self._known: tuple[T] | None = None
         self._until = 0.0
         self._lock = threading.Lock()
@@ -31,5 +38,6 @@ class Sparing(Generic[T]):
             if self._known is None or begun >= self._until:
                 self._known = (self._ask(),)
                 end = time.monotonic()
-                self._until = end + max(self._least, (end - begun) / _SHARE)
+                kept = max(self._least, (end - begun) / _SHARE)
+                self._until = end + min(kept, self._most)
             return self._known[0]

@@ -23,6 +23,8 @@ from dropzone.web.sparing import Sparing
 _SQL = queries.load("dropzone", "sql/collections.sql")
 # A look into input/ takes a few milliseconds at most.
 _MOST_ENTRIES = 5_000
+# Nobody should wait for counts while Postgres hangs, nor miss them long after.
+_PATIENCE_SECONDS, _MOST_SECONDS = 3.0, 15.0
 _Documents = dict[str, Counter[str]]
 
 
@@ -35,7 +37,9 @@ class Collected:
 
     def __init__(self, backend: Backend) -> None:
         self._counted = Sparing(lambda: _all_counted(backend))
-        self._documents = Sparing(lambda: _documents(backend))
+        self._documents = Sparing(
+            lambda: _documents(backend), most_seconds=_MOST_SECONDS
+        )
 
     def operations(self) -> Sequence[Operation]:
         return (
@@ -141,7 +145,8 @@ def _documents(backend: Backend) -> tuple[_Documents | None, str]:
     found: _Documents = {}
     try:
         # Not repeated: nobody should wait for these counts.
-        with backend.connected().postgres.connection() as connection:
+        postgres = backend.connected().postgres
+        with postgres.connection(patience=_PATIENCE_SECONDS) as connection:
             for row in connection.execute(_SQL["documents"]):
                 by_type = found.setdefault(row["collection"], Counter())
                 by_type[row["doc_type"]] = row["documents"]

@@ -12,6 +12,9 @@ from dropzone.web.api.backend import Backend
 from dropzone.web.api.jobs import Moment
 from dropzone.web.api.operation import Ask, Given, Operation, Text
 
+# Few threads answer all requests: a server that hangs must not keep them for a minute.
+_PATIENCE_SECONDS = 15.0
+
 
 class Query(Given):
     q: Annotated[Text, Field(description='Words; "in quotes" they stay together.')]
@@ -42,7 +45,8 @@ def search(backend: Backend, ask: Ask) -> Mapping[str, Any]:
         until=query.until,
         given=query.metadata,
     )
-    hits = Search(backend.connected().postgres, embedder).search(
+    postgres = backend.connected().postgres
+    hits = Search(postgres, embedder, patience=_PATIENCE_SECONDS).search(
         query.q, limit=query.limit, mode=query.mode, where=where
     )
     return {"hits": hits, "model": embedder.name}

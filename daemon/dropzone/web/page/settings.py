@@ -4,19 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dropzone.pauses import STEPS
+from dropzone.steps import DOES
 from dropzone.web.page.desk import View, Visit
 from dropzone.web.page.forms import Form
 from dropzone.web.page.messages import Message
 from dropzone.web_settings import Role
 
-#: What each step does, in a few words.
-DOES = {
-    "claim": "takes files out of input/",
-    "store": "brings them to S3",
-    "index": "reads the text and brings it to Postgres",
-    "release": "writes the receipt and moves them to processed/ or failed/",
-    "track": "logs the batches in MLflow",
-}
 NAMES = {"s3": "S3", "postgres": "Postgres", "mlflow": "MLflow"}
 SECTIONS = {
     "zones": "The folders that are watched",
