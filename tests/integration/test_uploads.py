@@ -42,8 +42,8 @@ class Served:
 
     def set(self, **settings: dict[str, float]) -> None:
         """Put other settings in force."""
-        (self.zone.base / "config.yaml").write_text(json.dumps(settings))
         reloads = self.zone.log().count('"reloaded"')
+        (self.zone.base / "config.yaml").write_text(json.dumps(settings))
         wait_for(
             lambda: self.zone.log().count('"reloaded"') > reloads, "it is reloaded"
         )
@@ -153,8 +153,10 @@ def test_sums_are_compared_and_wrong_bytes_count_for_nothing(served):
 def test_what_a_lost_connection_brought_is_kept_and_the_rest_follows(served):
     data = content(20 * MEGABYTE)
     url = served.dora.begun(len(data), filename="cut.bin")
-    with served.dora.sending(url, 0, len(data), data[: 9 * MEGABYTE]):
+    with served.dora.sending(url, 0, len(data), data[: 8 * MEGABYTE]) as connection:
         wait_for(lambda: served.dora.offset(url) > 7 * MEGABYTE, "bytes are written")
+        # Who is silent for a while gives way.
+        connection.send(data[8 * MEGABYTE : 9 * MEGABYTE])
         busy = served.dora.add(url, served.dora.offset(url), b"x")
         assert (busy.status, busy.headers["retry-after"]) == (423, "1")
     wait_for(

@@ -6,6 +6,7 @@ which run of the machine it was written.
 """
 
 import fcntl
+import functools
 import os
 import threading
 from collections.abc import Callable
@@ -28,8 +29,14 @@ class TooMuch(Exception):
 
 def boot() -> str:
     """Return what names this run of the machine; nothing where that is unknown."""
+    return _boot_in(_BOOT)
+
+
+@functools.lru_cache(maxsize=4)
+def _boot_in(file: Path) -> str:
+    # It stays the same for as long as we live, and is asked for each upload.
     try:
-        return _BOOT.read_text("ascii").strip()
+        return file.read_text("ascii").strip()
     except OSError:
         return ""
 
