@@ -106,7 +106,7 @@ class TrackProcess:
             raise Stopping("The daemon is stopping.")
         if self._child is None or self._child.poll() is not None:
             self._drop()
-            command = [sys.executable, "-m", "dropzone.track_child"]
+            command = [sys.executable, "-P", "-m", "dropzone.track_child"]
             self._child = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,

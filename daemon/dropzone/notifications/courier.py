@@ -70,7 +70,7 @@ class _Child:
         self._request: bytes | None = json.dumps(request).encode()
         self._answer = b""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "dropzone.notifications.child"],
+            [sys.executable, "-P", "-m", "dropzone.notifications.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             # A library that prints may print an address.

@@ -77,6 +77,12 @@ def _as_problem(_request: Request, error: Exception) -> Response:
     return _problem_of(error).response()
 
 
+def _as_told(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, Problem):
+        raise error
+    return error.response()
+
+
 def _as_page(desk: Desk, request: Request, error: Exception) -> Response:
     """Tell it to a browser as a page."""
     asks_api = request.scope["path"].startswith("/api/")
@@ -106,7 +112,7 @@ def _as_fault(_request: Request, _error: Exception) -> Response:
     ).response()
 
 
-_HANDLERS = {HTTPException: _as_problem, Exception: _as_fault}
+_HANDLERS = {HTTPException: _as_problem, Problem: _as_told, Exception: _as_fault}
 _KNOWN = {
     404: ("There is nothing at this address.", "GET /api/v1 lists what there is."),
     405: ("This address does not take that method.", "See the header Allow."),

@@ -17,16 +17,31 @@ _OF_SCRIPTS = "tus-resumable"
 _OWN_SITES = frozenset({"same-origin", "none"})
 
 
+def is_of_other_site(headers: Headers) -> bool:
+    """Return whether a browser names another site as where this comes from."""
+    site = headers.get("sec-fetch-site")
+    return site is not None and site not in _OWN_SITES
+
+
 def is_foreign(headers: Headers, scheme: str, host: str) -> bool:
     """Return whether a browser says that a page of another site sends this."""
-    site = headers.get("sec-fetch-site")
-    if site is not None and site not in _OWN_SITES:
+    if is_of_other_site(headers):
         return True
     origin = headers.get("origin")
     if origin is None:
         return False
     # A page without an origin of its own says "null".
     return _place(origin) != _place(f"{scheme}://{host}")
+
+
+def is_led_here(headers: Headers) -> bool:
+    """Return whether a person goes from another site's page to one of ours.
+
+    That page can only link to us: what it loads by itself, as a picture, a script or a
+    frame, costs us work, and how that ends tells it what is here.
+    """
+    wanted = (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest"))
+    return wanted == ("navigate", "document")
 
 
 def is_meant(caller: Caller, headers: Headers, field: str | None) -> bool:

@@ -8,14 +8,14 @@ at all: its requests carry the name of that site (DNS rebinding).
 import secrets
 from collections.abc import Callable
 from http import HTTPStatus
-from urllib.parse import parse_qs, quote
+from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dropzone.web import csrf, limits, neighbours, proxies
+from dropzone.web import csrf, fields, limits, neighbours, proxies
 from dropzone.web.accounts import Accounts, Caller
 from dropzone.web.attempts import Attempts
 from dropzone.web.problems import Problem
@@ -88,12 +88,12 @@ class Guard:
             limits.check_headers(headers, streamed=streamed)
             peer = (scope.get("client") or ("", 0))[0]
             origin = self._proxies.origin(peer, scope["scheme"], headers)
+            _check_from_us(scope["method"], headers, origin)
             caller = self._caller(scope, headers, origin)
             if caller is None and not _is_open(scope["path"]):
                 await self._ask_for_token(scope, headers)(scope, receive, send)
                 return
             if scope["method"] not in csrf.SAFE:
-                _check_from_us(headers, origin)
                 body = None if streamed else await limits.body_of(receive)
                 self._check_meant(body or b"", headers, caller)
                 receive = receive if body is None else limits.again(body, receive)
@@ -215,8 +215,12 @@ class Guard:
         ).response()
 
 
-def _check_from_us(headers: Headers, origin: Origin) -> None:
-    if csrf.is_foreign(headers, origin.scheme, origin.host):
+def _check_from_us(method: str, headers: Headers, origin: Origin) -> None:
+    if method in csrf.SAFE:
+        foreign = csrf.is_of_other_site(headers) and not csrf.is_led_here(headers)
+    else:
+        foreign = csrf.is_foreign(headers, origin.scheme, origin.host)
+    if foreign:
         raise Problem(
             HTTPStatus.FORBIDDEN,
             "A page of another site sent this.",
@@ -262,8 +266,8 @@ def _with_headers(send: Send) -> Send:
 def _field(headers: Headers, body: bytes) -> str | None:
     if not headers.get("content-type", "").startswith(_FORM):
         return None
-    fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=100)
-    return fields.get(csrf.FIELD, [None])[0]
+    given = fields.of(body).get(csrf.FIELD)
+    return given[0] if given else None
 
 
 def _name_in(host: str) -> str:

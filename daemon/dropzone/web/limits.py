@@ -13,6 +13,7 @@ from dropzone.web.problems import Problem
 
 MOST_BODY_BYTES = 65_536
 MOST_HEADERS = 64
+MOST_HEADER_BYTES = 16_384
 #: Where files come in, and the type of a body that is bytes of one.
 UPLOADS = "/api/v1/uploads"
 BYTES = "application/offset+octet-stream"
@@ -31,13 +32,23 @@ def check_headers(headers: Headers, *, streamed: bool = False) -> None:
     """Refuse what no client of ours sends.
 
     Raises:
-        Problem: there are too many headers, or the body is too long.
+        Problem: there are too many headers, the body is too long, or nobody can be
+            sure where it ends.
 
     """
-    if len(headers) > MOST_HEADERS:
+    size = sum(len(name) + len(value) for name, value in headers.raw)
+    if len(headers) > MOST_HEADERS or size > MOST_HEADER_BYTES:
         raise Problem(
             HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-            f"The request has more than {MOST_HEADERS} headers.",
+            f"The request has more than {MOST_HEADERS} headers, or more than "
+            f"{MOST_HEADER_BYTES} bytes of them.",
+        )
+    if "transfer-encoding" in headers and "content-length" in headers:
+        # A proxy may believe the other one, and take the rest for another request.
+        raise Problem(
+            HTTPStatus.BAD_REQUEST,
+            "The request says its length twice, in two ways.",
+            headers={"connection": "close"},
         )
     length = headers.get("content-length", "0")
     if not length.isascii() or not length.isdigit() or len(length) > _LONGEST_NUMBER:

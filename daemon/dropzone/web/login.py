@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from http import HTTPStatus
-from urllib.parse import parse_qs
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from dropzone.web import csrf, guard
+from dropzone.web import csrf, fields, guard
 from dropzone.web.accounts import Accounts
 from dropzone.web.attempts import Attempts
 from dropzone.web.page import links
@@ -53,17 +52,16 @@ class Login:
         return self._page(request, after)
 
     async def log_in(self, request: Request) -> Response:
-        body = (await request.body()).decode("utf-8", "replace")
-        fields = {k: v[0] for k, v in parse_qs(body, max_num_fields=20).items()}
-        after, address = fields.get("next", ""), request.scope["origin"].address
+        given = {k: v[0] for k, v in fields.of(await request.body()).items()}
+        after, address = given.get("next", ""), request.scope["origin"].address
         if wait := self._attempts.wait_seconds(address):
             told = guard.too_many(wait).detail
             return self._page(request, after, told, HTTPStatus.TOO_MANY_REQUESTS)
         cookie = request.cookies.get(self._form_cookie, "")
-        if not self._forms.fits(cookie, fields.get(csrf.FIELD, "")):
+        if not self._forms.fits(cookie, given.get(csrf.FIELD, "")):
             told = "This form was too old. Please log in again."
             return self._page(request, after, told, HTTPStatus.FORBIDDEN)
-        account = self._accounts.of_token(fields.get("token", "").strip())
+        account = self._accounts.of_token(given.get("token", "").strip())
         if account is None:
             self._attempts.failed(address)
             told = "There is no such token."

@@ -30,7 +30,6 @@ _MOST_CONNECTIONS = 200
 # Requests worked on at once; they read files and the journal.
 _WORKERS = 4
 _IDLE_SECONDS = 15
-_MOST_HEADER_BYTES = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +222,8 @@ def _serve(
 
 
 def _options() -> Mapping[str, Any]:
+    from dropzone.web.limits import MOST_HEADER_BYTES
+
     return {
         "log_config": None,
         "access_log": False,
@@ -234,7 +235,7 @@ def _options() -> Mapping[str, Any]:
         "limit_concurrency": _MOST_CONNECTIONS,
         "timeout_keep_alive": _IDLE_SECONDS,
         "timeout_graceful_shutdown": _GRACE_SECONDS,
-        "h11_max_incomplete_event_size": _MOST_HEADER_BYTES,
+        "h11_max_incomplete_event_size": MOST_HEADER_BYTES,
     }
 
 

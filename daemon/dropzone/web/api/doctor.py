@@ -76,7 +76,7 @@ def _run(backend: Backend) -> dict[str, Any]:
     named = ["--config", os.fspath(path)] if path is not None else []
     # It reads the same configuration, and so needs the same environment.
     child = subprocess.Popen(
-        [sys.executable, "-m", "dropzone", "doctor", "--json", *named],
+        [sys.executable, "-P", "-m", "dropzone", "doctor", "--json", *named],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

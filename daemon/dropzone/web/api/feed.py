@@ -7,6 +7,7 @@ queued for a slow reader.
 import asyncio
 import secrets
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -22,7 +23,9 @@ from dropzone.web.api.operation import Operation, text_of
 from dropzone.web.problems import Problem
 from dropzone.web_settings import Role
 
+#: Of all, and of one caller, who must not keep everybody else from following.
 MOST_READERS = 100
+MOST_OF_ONE = 60
 _HEARTBEAT_SECONDS = 15.0
 _LOOK_SECONDS = 1.0
 _RETRY_MILLIS = 3000
@@ -59,7 +62,7 @@ class Feed:
         self._number = 0
         self._text = b""
         self._compared = b""
-        self._readers = 0
+        self._readers: Counter[str] = Counter()
         self._changed = asyncio.Condition()
         self._looking: asyncio.Task[None] | None = None
 
@@ -85,10 +88,12 @@ class Feed:
             ).response()
         if request.query_params:
             return Problem(422, "This takes no parameters.").response()
-        if self._readers >= MOST_READERS:
+        name = request.scope["caller"].name
+        if self._readers.total() >= MOST_READERS or self._readers[name] >= MOST_OF_ONE:
             return Problem(
                 503,
-                f"{MOST_READERS} pages follow already.",
+                f"{self._readers.total()} pages follow already, {self._readers[name]} "
+                f"of them of {name}; {MOST_READERS} and {MOST_OF_ONE} are allowed.",
                 "Close some, or ask for /api/v1/overview now and then.",
                 headers={"retry-after": "30"},
             ).response()
@@ -96,26 +101,29 @@ class Feed:
         goes_on: Callable[[], bool] = request.scope["goes_on"]
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         return StreamingResponse(
-            self._follow(known, goes_on), headers=headers, media_type=_MEDIA
+            self._follow(name, known, goes_on), headers=headers, media_type=_MEDIA
         )
 
     async def _follow(
-        self, known: str, goes_on: Callable[[], bool]
+        self, name: str, known: str, goes_on: Callable[[], bool]
     ) -> AsyncIterator[bytes]:
-        self._readers += 1
+        self._readers[name] += 1
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look())
         try:
             yield f"retry: {_RETRY_MILLIS}\n\n".encode()
             while not self._stop.is_set() and goes_on():
                 news = await self._news(known)
+                if not goes_on():
+                    # It may have ended while this waited.
+                    return
                 if news is None:
                     yield b": still here\n\n"
                 else:
                     known = news
                     yield self._event()
         finally:
-            self._readers -= 1
+            self._readers[name] -= 1
 
     async def _news(self, known: str) -> str | None:
         """Return the id of what is to be sent, or None for a heartbeat."""
@@ -129,7 +137,7 @@ class Feed:
         return None if self._stop.is_set() else self._id
 
     async def _look(self) -> None:
-        while self._readers and not self._stop.is_set():
+        while self._readers.total() and not self._stop.is_set():
             try:
                 text, compared = await anyio.to_thread.run_sync(
                     self._read, limiter=self._threads

@@ -48,7 +48,7 @@ def download(backend: Backend, ask: Ask) -> Response:
         "content-disposition": _disposition(job.name),
         "content-security-policy": _SANDBOX,
     }
-    return _File(fd, size, headers)
+    return _File(fd, 0 if ask.request.method == "HEAD" else size, headers)
 
 
 def _opened(root: Path, job: Job) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from dropzone.web.page import links
 from dropzone.web.page.desk import View, Visit
 from dropzone.web.page.forms import Fields, Form
 from dropzone.web.page.messages import Message
@@ -35,7 +36,7 @@ def _asked(visit: Visit) -> Mapping[str, Any]:
         "question": name,
         "zone": visit.given("zone"),
         "step": visit.given("step"),
-        "next": visit.given("next", "/"),
+        "next": links.own_path(visit.given("next", "/")),
         "spans": SPANS,
     }
 

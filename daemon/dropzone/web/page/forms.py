@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qs
 
 import anyio
 import anyio.to_thread
@@ -17,12 +16,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from dropzone.web import fields
 from dropzone.web.page import links
 from dropzone.web.page.calls import Calls
 from dropzone.web.page.messages import Message, Messages
 from dropzone.web.problems import Problem
-
-_MOST_FIELDS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,27 +70,26 @@ class Desk:
         return Route("/do/{operation}", self._answer, methods=["POST"])
 
     async def _answer(self, request: Request) -> Response:
-        body = (await request.body()).decode("utf-8", "replace")
-        fields = Fields(parse_qs(body, max_num_fields=_MOST_FIELDS))
+        brought = Fields(fields.of(await request.body()))
         form = self._forms.get(request.path_params["operation"])
         if form is None:
             return Problem(404, "There is no such form.").response()
         return await anyio.to_thread.run_sync(
-            partial(self._taken, form, fields, request), limiter=self._threads
+            partial(self._taken, form, brought, request), limiter=self._threads
         )
 
-    def _taken(self, form: Form, fields: Fields, request: Request) -> Response:
+    def _taken(self, form: Form, brought: Fields, request: Request) -> Response:
         try:
-            message = self._done(form, fields, request)
+            message = self._done(form, brought, request)
         except Problem as problem:
             return self._refused(request, problem)
         number = self._messages.keep(request.scope["caller"].name, message)
-        after = fields.one("next")
+        after = brought.one("next")
         return links.to(request.scope["prefix"], after, told=number)
 
-    def _done(self, form: Form, fields: Fields, request: Request) -> Message:
+    def _done(self, form: Form, brought: Fields, request: Request) -> Message:
         try:
-            given = form.given(fields)
+            given = form.given(brought)
             return form.told(self._calls(form.operation, request, **given))
         except Problem as problem:
             if problem.status == HTTPStatus.FORBIDDEN:

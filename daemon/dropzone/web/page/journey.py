@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from dropzone.models import ENDED, Status
 from dropzone.web.api import models
-from dropzone.web.page import way
+from dropzone.web.page import links, way
 from dropzone.web.page.desk import View, Visit
 from dropzone.web.page.forms import Fields, Form
 from dropzone.web.page.messages import Message
@@ -84,7 +84,8 @@ def _ask_aside(visit: Visit) -> Mapping[str, Any]:
     if not jobs:
         raise Problem(422, "No file was chosen.", "Go back and tick the files first.")
     shown = [visit.ask("job", path={"job": one}).job for one in jobs[:1]]
-    return {"jobs": jobs, "shown": shown, "next": visit.given("next", "/failures")}
+    after = links.own_path(visit.given("next", "/failures"))
+    return {"jobs": jobs, "shown": shown, "next": after}
 
 
 VIEWS = (
