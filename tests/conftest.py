@@ -27,15 +27,27 @@ def no_log_of_another_test() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-_ONE_IMAGE = {
-    "tests/acceptance/test_compose.py",
-    "tests/acceptance/test_image.py",
-}
+# Those that take long come first, so that at the end nobody waits for the last of them.
+_BY_LENGTH = ("acceptance", "chaos", "browser", "integration", "unit")
 _COPY_ONE_ZONE = {
     "tests/integration/test_backup.py",
     "tests/integration/test_care.py",
     "tests/integration/test_uploads.py",
 }
+
+
+def _length(item: pytest.Item) -> int:
+    kind = item.nodeid.split("/")[1]
+    return _BY_LENGTH.index(kind) if kind in _BY_LENGTH else 0
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Sort the tests of several workers; those of a kind keep their random order."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=_length)
 
 
 class _Together(LoadScopeScheduling):
