@@ -45,6 +45,10 @@ RUN apt-get update \
  && install --directory --owner=10001 --group=10001 --mode=0755 /srv/dropzone \
  && install --directory /etc/dropzone \
  && touch /etc/dropzone/is-a-container
+# The base image comes without compiled modules of Python itself, and nobody may write
+# there later: each command and each health check would compile them anew.
+RUN python3 -m compileall -q -j 0 -x '/(site-packages|ensurepip|idlelib|lib2to3|tkinter)/' \
+        /usr/local/lib/python3.*
 COPY --from=build /opt/dropzone /opt/dropzone
 COPY image/config.yaml /etc/dropzone/config.yaml
 ENV PATH=/opt/dropzone/bin:/usr/local/bin:/usr/bin:/bin \
