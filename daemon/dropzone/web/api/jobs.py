@@ -22,6 +22,7 @@ from dropzone.web.problems import Problem
 
 _SQL = queries.load("dropzone", "sql/documents.sql")
 _LONGEST_LINK = 24 * 3600
+_PATIENCE_SECONDS = 4.0
 _MOST_TIME = 253_402_300_000
 Moment = Annotated[float, Field(ge=0, le=_MOST_TIME, allow_inf_nan=False)]
 JobId = Annotated[
@@ -173,9 +174,8 @@ def chunks(backend: Backend, ask: Ask) -> Mapping[str, Any]:
             404, "This job has no document.", "It has not been indexed, or it failed."
         )
     after = -1 if query.cursor is None else query.cursor
-    rows = backend.connected().postgres.query(
-        _SQL["chunks_after"], [document["id"], after, query.limit + 1]
-    )
+    wanted = [document["id"], after, query.limit + 1]
+    rows = _rows(backend, _SQL["chunks_after"], wanted)
     shown = rows[: query.limit]
     more = len(rows) > query.limit
     return {
@@ -258,8 +258,15 @@ def _document(backend: Backend, job: Job) -> tuple[Mapping[str, Any] | None, str
 def _document_of(backend: Backend, job: Job) -> Mapping[str, Any] | None:
     if job.outcome is None or job.outcome is Outcome.FAILED:
         return None
-    rows = backend.connected().postgres.query(_SQL["of_job"], [job.id])
+    rows = _rows(backend, _SQL["of_job"], [job.id])
     return rows[0] if rows else None
+
+
+def _rows(backend: Backend, statement: str, given: list[Any]) -> list[dict[str, Any]]:
+    # Not repeated, and not for long: somebody waits for the page.
+    postgres = backend.connected().postgres
+    with postgres.connection(patience=_PATIENCE_SECONDS) as connection:
+        return list(connection.execute(statement, given))
 
 
 def _run_url(settings: Settings, run_id: str | None) -> str | None:
