@@ -9,6 +9,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import structlog
@@ -28,6 +29,7 @@ from dropzone.web import (
     sessions,
     tls,
 )
+from dropzone.web.page import site
 from dropzone.web.server import WebServer
 from dropzone.web_settings import Web
 from webclient import Answer, ask, connect, get, post, submit
@@ -36,6 +38,8 @@ TOKEN = "an-operator-4f1c01b3a08f2dd9"
 OTHER = "a-reader-4f1c01b3a08f2dd9a7ce"
 SCRAPER = "a-scraper-4f1c01b3a08f2dd9a7ce"
 TOKENS = f"anna operate {TOKEN}\nrita read {OTHER}"
+DROPPER = "a-dropper-4f1c01b3a08f2dd9a7ce"
+EVIL = b"<script>alert(1)</script>"
 SOURCES = app.Sources(stale=dict, not_ready=list, metrics=lambda _: (b"m 1\n", ""))
 
 
@@ -81,6 +85,37 @@ def local(
     yield zone, wait_for(lambda: zone.report()["web"]["url"], "it is served")
     zone.stop(process)
     zone.close()
+
+
+@pytest.fixture(scope="module")
+def guarded(
+    tmp_path_factory: pytest.TempPathFactory, services: ServiceAddresses
+) -> Iterator[tuple[ZoneOfTest, str]]:
+    """A daemon with a token for each role and one for scrapers, and its address."""
+    zone = zone_on(tmp_path_factory.mktemp("guarded"), services)
+    zone.environment["DROPZONE_WEB_TOKENS"] = f"{TOKENS}\ndora drop {DROPPER}"
+    zone.environment["DROPZONE_WEB_TOKEN"] = SCRAPER
+    process = zone.start()
+    zone.drop("evil.html", EVIL)
+    zone.wait_for_ends(1)
+    yield zone, wait_for(lambda: zone.report()["web"]["url"], "it is served")
+    zone.stop(process)
+    zone.close()
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {token}"}
+
+
+def session_of(url: str, token: str) -> tuple[str, str]:
+    """Log in; return the cookie and the mark."""
+    cookie = cookies_of(log_in(url, token))
+    return cookie, get(f"{url}/api/v1/me", cookie=cookie).json["csrf"]
+
+
+def job_in(url: str) -> str:
+    (job,) = get(f"{url}/api/v1/jobs", **bearer(TOKEN)).json["jobs"]
+    return str(job["id"])
 
 
 @pytest.mark.parametrize(
@@ -167,6 +202,33 @@ def test_4_a_foreign_page_cannot_use_the_session_of_a_browser(url):
     assert submit(f"{url}/login", {"token": TOKEN, "csrf": "x"}).status == 403
 
 
+def test_4_every_form_takes_the_mark_and_a_page_of_ours(guarded):
+    zone, url = guarded
+    cookie, mark = session_of(url, TOKEN)
+    for form in site.FORMS:
+        to = f"{url}/do/{form.operation}"
+        assert get(to, cookie=cookie).status == 405
+        assert submit(f"{to}?csrf={mark}", {}, cookie=cookie).status == 403
+        for foreign in ({"origin": "null"}, {"sec_fetch_site": "same-site"}):
+            answer = submit(to, {"csrf": mark}, cookie=cookie, **foreign)
+            assert answer.status == 403, form.operation
+    for question in ("pause", "resume", "reload", "retry_all"):
+        asked = get(f"{url}/ask/{question}?step=store&zone=default", cookie=cookie)
+        assert asked.status == 200
+    report = zone.report()
+    assert (report["paused"], report.get("reload")) == ([], None)
+
+
+@pytest.mark.parametrize("path", ["/api/v1/search?q=a", "/api/v1/events", "/metrics"])
+def test_4_another_site_leads_here_but_loads_nothing(local, path):
+    _, url = local
+    for mode, dest in (("no-cors", "image"), ("cors", "empty"), ("navigate", "iframe")):
+        sent = {"sec-fetch-mode": mode, "sec-fetch-dest": dest}
+        assert get(url + path, **sent, **{"sec-fetch-site": "same-site"}).status == 403
+    led = {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+    assert get(f"{url}/files", **led, **{"sec-fetch-site": "cross-site"}).status == 200
+
+
 def test_5_guessing_makes_the_address_wait_and_takes_bounded_memory(url):
     answers = [
         get(f"{url}/metrics", authorization=f"Bearer guess-{number}").status
@@ -238,12 +300,28 @@ def test_6_what_was_ended_is_unknown_to_the_server():
     assert not kept.goes_on(name)
 
 
-@pytest.mark.parametrize(
-    "after", ["//evil.example", "https://evil.example", "/\\evil.example", "/a\r\nb: c"]
-)
-def test_7_the_login_leads_to_no_other_site(url, after):
-    answer = log_in(url, after=after)
-    assert (answer.status, answer.headers["location"]) == (303, "/")
+ELSEWHERE = [
+    *("//evil.example", "https://evil.example", "/\\evil.example", "/a\r\nb: c"),
+    *("javascript:alert(1)", "/.//evil.example", "/%2f/evil.example", ""),
+    # Behind a prefix this is another program's.
+    *("/../other", "/a/%2E%2e/../other", "/a\\..\\..\\other", "/..?a"),
+]
+
+
+def test_7_the_login_leads_to_no_other_site(url):
+    for after in ELSEWHERE:
+        answer = log_in(url, after=after)
+        assert (answer.status, answer.headers["location"]) == (303, "/"), after
+    assert log_in(url, after="/files?q=..").headers["location"] == "/files?q=.."
+
+
+def test_7_a_question_and_a_form_lead_to_no_other_site(guarded):
+    _, url = guarded
+    for after in ELSEWHERE:
+        asked = get(f"{url}/ask/pause?next={quote(after, safe='')}", **bearer(TOKEN))
+        assert 'href="/" data-close' in asked.text, after
+        answer = submit(f"{url}/do/resume", {"next": after}, **bearer(TOKEN))
+        assert re.fullmatch(r"/\?told=[\w-]+", answer.headers["location"]), after
 
 
 def test_7_what_a_request_holds_is_escaped_in_the_page(url):
@@ -312,6 +390,50 @@ def test_8_no_page_runs_foreign_script_or_is_framed(url):
     assert "access-control-allow-origin" not in headers
 
 
+def test_8_every_kind_of_answer_has_its_policy(guarded):
+    _, url = guarded
+    job, page = job_in(url), {"accept": "text/html", **bearer(TOKEN)}
+    style = re.search(r'href="(/static/\w+/base.css)"', get(f"{url}/login").text)
+    assert style
+    answers = [
+        *(get(url + path, **page) for path in ("/", "/nothing", "/files?state=x")),
+        get(f"{url}/files", accept="text/html"),
+        get(f"{url}/api/v1/jobs", **bearer(TOKEN)),
+        get(f"{url}/api/v1/jobs"),
+        get(f"{url}/files/{job}/file", **page),
+        *(get(url + path) for path in (style[1], "/static/x/app.js", "/static/x/y")),
+        ask("PUT", f"{url}/files", headers=page),
+        submit(f"{url}/do/resume", {}, **page),
+    ]
+    told = [200, 404, 422, 303, 200, 401, 200, 200, 200, 404, 405, 303]
+    assert [answer.status for answer in answers] == told
+    for answer in answers:
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        is_page = answer.headers.get("content-type", "").startswith("text/html")
+        assert ("script-src 'self'" in policy) == is_page
+
+
+def test_9_what_was_dropped_is_saved_and_never_shown(guarded):
+    _, url = guarded
+    job = job_in(url)
+    for path in (f"/files/{job}/file", f"/api/v1/jobs/{job}/file"):
+        saved = get(url + path, **bearer(OTHER))
+        assert saved.body == EVIL
+        assert saved.headers["content-type"] == "application/octet-stream"
+        assert saved.headers["content-disposition"].startswith("attachment")
+        assert saved.headers["content-security-policy"].endswith("sandbox")
+        assert ask("HEAD", url + path, headers=bearer(OTHER)).status == 200
+    # Nor does S3, whose address may be another port of ours.
+    link = post(f"{url}/api/v1/jobs/{job}/link", {}, **bearer(OTHER)).json["url"]
+    saved = get(link)
+    assert saved.body == EVIL
+    assert saved.headers["content-type"] == "application/octet-stream"
+    assert saved.headers["content-disposition"].startswith("attachment")
+
+
 def test_9_a_file_that_was_swapped_for_a_link_is_not_followed(local):
     zone, url = local
     zone.drop("swapped.txt", b"soon to be swapped")
@@ -338,6 +460,26 @@ def test_10_each_token_does_what_its_role_says_and_the_scraper_only_scrapes(url)
     assert scraper.role is None
     caller = accounts.Caller(reader.name, reader.role, "bearer")
     assert [caller.may(role) for role in accounts.Role] == [True, False, False]
+
+
+def test_10_no_form_or_question_does_more_than_its_role(guarded):
+    zone, url = guarded
+    for token in (OTHER, DROPPER, SCRAPER):
+        for form in site.FORMS:
+            if form.operation != "link":
+                done = submit(
+                    f"{url}/do/{form.operation}", {"job": "x"}, **bearer(token)
+                )
+                assert done.status == 403, form.operation
+        for question in ("pause", "resume", "reload", "retry_all", "set_aside?job=x"):
+            assert get(f"{url}/ask/{question}", **bearer(token)).status == 403
+        assert get(f"{url}/api/v1/settings", **bearer(token)).status == 403
+        shown = get(f"{url}/settings/configuration", **bearer(token))
+        assert "web.tokens</bdi>" not in shown.text
+    for view in site.VIEWS:
+        path = re.sub(r"{\w+}", "x", view.path)
+        assert get(url + path, **bearer(SCRAPER)).status == 403, path
+    assert zone.report()["paused"] == []
 
 
 @pytest.fixture
@@ -509,6 +651,31 @@ def _answers(url: str) -> bool:
     return False
 
 
+def test_13_one_who_follows_much_leaves_room_for_others(guarded):
+    _, url = guarded
+    with contextlib.ExitStack() as stack:
+
+        def follow(token: str) -> int:
+            connection = stack.enter_context(contextlib.closing(connect(url)))
+            connection.request("GET", "/api/v1/events", headers=bearer(token))
+            return connection.getresponse().status
+
+        assert {follow(OTHER) for _ in range(60)} == {200}
+        assert follow(OTHER) == 503
+        assert follow(TOKEN) == 200
+
+
+def test_13_a_form_or_a_header_without_end_is_no_fault_of_ours(url):
+    fields = {f"x{number}": "1" for number in range(300)}
+    with structlog.testing.capture_logs() as logged:
+        assert submit(f"{url}/login", fields).status == 422
+        assert submit(f"{url}/logout", fields, **bearer(TOKEN)).status == 422
+        cookie = cookies_of(log_in(url))
+        assert submit(f"{url}/logout", fields, cookie=cookie).status == 422
+        assert get(f"{url}/login", x="y" * 20_000).status in {400, 431}
+    assert logged == []
+
+
 def test_14_words_that_look_like_statements_are_words(local):
     _, url = local
     for word in ("'; DROP TABLE jobs; --", "%", "_", "\\", '"', "\x00", "\u202e"):
@@ -526,6 +693,100 @@ def test_15_no_answer_and_no_log_tells_a_token(url):
             assert TOKEN not in answer.text + str(answer.headers)
         log_in(url, f"{TOKEN}y")
     assert TOKEN not in str(logged)
+
+
+def test_6_who_logged_out_is_told_nothing_more(guarded):
+    _, url = guarded
+    cookie, mark = session_of(url, OTHER)
+    with contextlib.closing(connect(url)) as connection:
+        connection.request("GET", "/api/v1/events", headers={"cookie": cookie})
+        events = connection.getresponse()
+        while not events.readline().startswith(b"data: "):
+            pass
+        assert submit(f"{url}/logout", {"csrf": mark}, cookie=cookie).status == 303
+        post(f"{url}/api/v1/pause", {"steps": ["track"]}, **bearer(TOKEN))
+        try:
+            assert b"data: " not in events.read()
+        finally:
+            post(f"{url}/api/v1/resume", **bearer(TOKEN))
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        "content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        "content-length: 2\r\ncontent-length: 3\r\n\r\nabc",
+        "transfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "transfer-encoding : chunked\r\n\r\n0\r\n\r\n",
+        "transfer-encoding: chunked\r\n\r\n-1\r\n\r\n",
+    ],
+)
+def test_17_of_a_request_whose_end_is_in_doubt_no_other_is_made(url, ending):
+    hidden = "GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n"
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        sent = f"POST /login HTTP/1.1\r\nhost: a\r\n{ending}{hidden}"
+        connection.sendall(sent.encode())
+        told = b""
+        while more := connection.recv(4096):
+            told += more
+    assert told.startswith(b"HTTP/1.1 400 ")
+    assert told.count(b"HTTP/1.1 ") == 1
+
+
+def test_18_what_a_form_did_is_told_once_and_to_who_sent_it(guarded):
+    _, url = guarded
+    fields = {"job": job_in(url), "next": "/files"}
+    told = submit(f"{url}/do/link", fields, **bearer(OTHER)).headers["location"]
+    assert "X-Amz" not in told
+    shown = [
+        "X-Amz-Signature" in get(url + told, **bearer(token)).text
+        for token in (TOKEN, OTHER, OTHER)
+    ]
+    assert shown == [False, True, False]
+
+
+def test_19_caches_keep_nothing_that_is_private(guarded):
+    _, url = guarded
+    job, page = job_in(url), get(f"{url}/login")
+    style = re.search(r'href="(/static/\w+/base.css)"', page.text)
+    assert style
+    for path in ("/", "/files", f"/files/{job}", f"/files/{job}/file", "/nothing"):
+        answer = get(url + path, accept="text/html", **bearer(OTHER))
+        assert answer.headers["cache-control"] == "no-store"
+    assert page.headers["cache-control"] == "no-store"
+    listed = get(f"{url}/api/v1/jobs", **bearer(OTHER))
+    assert listed.headers["cache-control"] == "private, no-cache"
+    assert "immutable" in get(url + style[1]).headers["cache-control"]
+    assert get(f"{url}/static/old/app.js").headers["cache-control"] == "no-store"
+
+
+def test_20_a_link_to_an_object_takes_a_role_ends_and_is_logged_nowhere(guarded):
+    zone, url = guarded
+    to = f"{url}/api/v1/jobs/{job_in(url)}/link"
+    assert post(to).status == 401
+    assert post(to, **bearer(SCRAPER)).status == 403
+    assert post(to, {"expires_seconds": 86_401}, **bearer(OTHER)).status == 422
+    assert "X-Amz-Signature" in post(to, **bearer(OTHER)).json["url"]
+    assert "X-Amz" not in zone.log()
+
+
+def test_21_no_child_takes_code_from_the_folder_it_runs_in(local):
+    zone, url = local
+    came = zone.base / "came"
+    for name in ("json", "structlog", "dropzone"):
+        planted = f"import pathlib\npathlib.Path({str(came)!r}).touch()\n"
+        (zone.base / f"{name}.py").write_text(planted)
+    try:
+        assert post(f"{url}/api/v1/doctor").status == 200
+        ended = wait_for(
+            lambda: get(f"{url}/api/v1/doctor").json["ended_at"], "it was examined"
+        )
+    finally:
+        for name in ("json", "structlog", "dropzone"):
+            (zone.base / f"{name}.py").unlink()
+    assert ended
+    assert not came.exists()
 
 
 def test_the_page_names_every_threat_and_every_threat_is_tried():

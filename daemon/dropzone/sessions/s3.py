@@ -224,10 +224,13 @@ class S3Session:
         expires_seconds: int = 3600,
         method: Literal["GET", "PUT", "HEAD", "DELETE"] = "GET",
         bucket: str | None = None,
+        disposition: str = "",
     ) -> str:
         """Return a URL by which anybody may do this to the object for a while.
 
-        Nothing is asked of S3. Links made with temporary keys end with those.
+        Nothing is asked of S3. Links made with temporary keys end with those. With a
+        ``disposition``, such as ``attachment``, browsers save what they GET and show
+        it in no case.
 
         Raises:
             ValueError: S3 allows 1 second to 7 days.
@@ -236,6 +239,9 @@ class S3Session:
         if not 1 <= expires_seconds <= _LONGEST_LINK_SECONDS:
             raise ValueError("expires_seconds must be 1 to 604800 (7 days).")
         where = {"Bucket": bucket or self.bucket, "Key": key}
+        if disposition:
+            where["ResponseContentDisposition"] = disposition
+            where["ResponseContentType"] = "application/octet-stream"
         sign = partial(
             self.client.generate_presigned_url,
             f"{method.lower()}_object",

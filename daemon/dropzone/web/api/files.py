@@ -3,7 +3,6 @@
 import os
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from urllib.parse import quote
 
 import anyio.to_thread
 from starlette.responses import Response, StreamingResponse
@@ -13,14 +12,13 @@ from dropzone import fsops
 from dropzone.lookup import lies_in
 from dropzone.models import ENDED, Job
 from dropzone.places import unquoted
-from dropzone.text import display
 from dropzone.web.api.backend import Backend
 from dropzone.web.api.jobs import job_of
 from dropzone.web.api.operation import Ask, Operation
+from dropzone.web.api.saving import MEDIA, disposition
 from dropzone.web.problems import Problem
 
 _BLOCK = 1 << 18
-_MEDIA = "application/octet-stream"
 _SANDBOX = "default-src 'none'; sandbox"
 
 
@@ -45,7 +43,7 @@ def download(backend: Backend, ask: Ask) -> Response:
     size = os.fstat(fd).st_size
     headers = {
         "content-length": str(size),
-        "content-disposition": _disposition(job.name),
+        "content-disposition": disposition(job.name),
         "content-security-policy": _SANDBOX,
     }
     return _File(fd, 0 if ask.request.method == "HEAD" else size, headers)
@@ -65,7 +63,7 @@ class _File(StreamingResponse):
     """Sends an open file, and closes it however that ends."""
 
     def __init__(self, fd: int, size: int, headers: Mapping[str, str]) -> None:
-        super().__init__(_blocks(fd, size), headers=headers, media_type=_MEDIA)
+        super().__init__(_blocks(fd, size), headers=headers, media_type=MEDIA)
         self._fd = fd
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -86,19 +84,12 @@ async def _blocks(fd: int, size: int) -> AsyncIterator[bytes]:
         yield block
 
 
-def _disposition(name: bytes) -> str:
-    """Return the name as RFC 6266 has it, without anything that could end a header."""
-    shown = display(name)
-    plain = "".join(c if c.isascii() and c not in '"\\/%' else "_" for c in shown)
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(shown, safe='')}"
-
-
 OPERATIONS = (
     Operation(
         *("GET", "/api/v1/jobs/{job}/file", "file"),
         "The file itself, to be saved.",
         download,
-        media=_MEDIA,
+        media=MEDIA,
         also=(409,),
     ),
 )

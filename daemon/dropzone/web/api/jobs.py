@@ -15,7 +15,7 @@ from dropzone.models import Job, Outcome, Status, is_job_id
 from dropzone.sessions.settings import without_userinfo
 from dropzone.settings import Settings
 from dropzone.text import clean
-from dropzone.web.api import models
+from dropzone.web.api import models, saving
 from dropzone.web.api.backend import Backend
 from dropzone.web.api.operation import Ask, Given, Operation, Text
 from dropzone.web.problems import Problem
@@ -192,7 +192,9 @@ def link(backend: Backend, ask: Ask) -> Mapping[str, Any]:
         raise Problem(409, "The file is not in S3 yet.", "Wait until it is stored.")
     seconds = ask.body.expires_seconds
     pool = backend.connected()
-    url = pool.s3.presigned(job.s3_key, expires_seconds=seconds)
+    url = pool.s3.presigned(
+        job.s3_key, expires_seconds=seconds, disposition=saving.disposition(job.name)
+    )
     # Nothing is asked of S3 for it, so it may well be away.
     known = pool.health(look=False).get("s3")
     away = known is not None and known.healthy is False
