@@ -65,12 +65,15 @@ export class Form {
     }
     const metadata = {};
     for (const row of this.rows.children) {
-      const [name, value] = [...row.querySelectorAll("input")].map((one) => one.value.trim());
-      if (name && value) {
-        metadata[name] = value;
-      } else if (value) {
-        row.querySelector("input").focus();
+      const [name, value] = row.querySelectorAll("input");
+      name.setCustomValidity(value.value.trim() && !name.value.trim() ? "What is it that you say? Give it a name." : "");
+      if (!name.checkValidity()) {
+        this.rows.closest("details").open = true;
+        name.reportValidity();
         return null;
+      }
+      if (value.value.trim()) {
+        metadata[name.value.trim()] = value.value.trim();
       }
     }
     return { zone: this.zone(), collection, metadata };

@@ -32,11 +32,10 @@ export class Queue {
     this.pump();
   }
 
-  // Returns whether such a file is on its way already.
-  holds(print, zone, collection) {
-    return [...this.items.values()].some(
-      (item) => item.print === print && item.zone === zone && item.collection === collection && !["landed", "failed"].includes(item.state),
-    );
+  // Returns what is on its way already.
+  held() {
+    const on = [...this.items.values()].filter((item) => !["landed", "failed"].includes(item.state));
+    return new Set(on.map(whole));
   }
 
   pause(item) {
@@ -277,6 +276,11 @@ export class Queue {
       }
     }
   }
+}
+
+// Names a file and where it goes.
+export function whole({ zone, collection, print }) {
+  return `${zone}/${collection}/${print}`;
 }
 
 function backoff(tries) {

@@ -88,7 +88,7 @@ export class Sum {
       stuck: count((item) => item.finding),
     };
     this.root.classList.toggle("begun", items.length > 0);
-    this.card.hidden = !items.length && !this.gathering;
+    this.show(items.length > 0 || this.gathering > 0);
     const title = this.headline(told);
     if (this.title.textContent !== title) {
       this.title.textContent = title;
@@ -103,6 +103,15 @@ export class Sum {
     }
     if (told.moving) {
       this.soon();
+    }
+  }
+
+  // On a phone it would begin below what is seen.
+  show(wanted) {
+    const come = wanted && this.card.hidden;
+    this.card.hidden = !wanted;
+    if (come) {
+      this.card.scrollIntoView({ block: "nearest" });
     }
   }
 

@@ -4,7 +4,7 @@ import { LeaveOut, entriesOf, filesIn, filesOf } from "./drop-gather.js";
 import { Kept, printOf } from "./drop-kept.js";
 import { Link } from "./drop-link.js";
 import { List, groupOf } from "./drop-list.js";
-import { Queue } from "./drop-queue.js";
+import { Queue, whole } from "./drop-queue.js";
 import { Sum } from "./drop-sum.js";
 import { Tus } from "./drop-tus.js";
 import { Before } from "./drop-before.js";
@@ -76,13 +76,15 @@ async function add(found, leaveOut) {
   sum.adding(1);
   let count = 0;
   let known = 0;
+  const held = queue.held();
   for await (const { file, path } of found) {
-    const print = printOf(file, path);
-    if (queue.holds(print, told.zone, told.collection)) {
+    const one = { file, path, print: printOf(file, path), ...told };
+    if (held.has(whole(one))) {
       known += 1;
       continue;
     }
-    queue.add({ file, path, print, ...told });
+    held.add(whole(one));
+    queue.add(one);
     count += 1;
     if (count % AT_A_TIME === 0) {
       await new Promise((resolve) => setTimeout(resolve));
