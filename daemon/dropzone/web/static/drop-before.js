@@ -10,7 +10,7 @@ export class Before {
     section.addEventListener("click", (event) => {
       const row = event.target.closest("button")?.closest("li");
       if (row) {
-        this.discard(row.upload);
+        this.discard(row);
       }
     });
   }
@@ -54,11 +54,14 @@ export class Before {
     return row;
   }
 
-  async discard(upload) {
+  async discard(row) {
+    const { upload } = row;
     try {
       await this.tus.end(upload.id);
     } catch (error) {
-      if (!(error instanceof Refused) || ![404, 409].includes(error.status)) {
+      if (![404, 409].includes(error.status)) {
+        const why = error instanceof Refused ? error.message : "The daemon does not answer.";
+        row.querySelector("[data-size]").textContent = `It was not discarded. ${why}`;
         return;
       }
     }

@@ -4,7 +4,7 @@ import { Refused } from "./drop-tus.js";
 
 const FIRST = 500;
 const LONGEST = 10000;
-const SIGNED_OUT = 3000;
+const SIGNED_OUT = 2000;
 
 export class Link extends EventTarget {
   constructor(tus) {

@@ -161,6 +161,12 @@ function tellLink() {
 }
 link.addEventListener("change", tellLink);
 document.addEventListener("dropzone:overview", () => link.hurry());
+document.addEventListener("dropzone:out", (event) => {
+  if (queue.items.size) {
+    event.preventDefault();
+    link.restored();
+  }
+});
 addEventListener("beforeunload", (event) => {
   if ([...queue.items.values()].some((item) => groupOf(item) === "busy")) {
     event.preventDefault();

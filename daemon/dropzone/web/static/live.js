@@ -62,10 +62,17 @@ async function seeWhetherLoggedOut() {
   try {
     const answer = await fetch(location.href, { method: "HEAD", headers: { accept: "text/html" } });
     if (answer.redirected) {
-      location.reload();
+      logInAgain();
     }
   } catch {
     // It is away; the follower tries again.
+  }
+}
+
+// A page that has something under way keeps itself from being left.
+function logInAgain() {
+  if (document.dispatchEvent(new Event("dropzone:out", { cancelable: true }))) {
+    location.reload();
   }
 }
 
@@ -104,7 +111,7 @@ async function refresh() {
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       document.querySelectorAll("[data-live]").forEach((region) => renew(region, page));
     } else if (answer.redirected) {
-      location.reload();
+      logInAgain();
     }
   } catch {
     // The follower tells that the daemon is away; the next event asks again.
