@@ -88,6 +88,16 @@ def real() -> Mapping[str, bytes]:
     }
 
 
+def brought() -> Mapping[str, bytes]:
+    """Return what is dropped in the browser; nothing like it was there before."""
+    told = f"The water stood high at {time.time_ns()}.\n"
+    return {
+        "Report of the harbour master.pdf": _pdf([told], 3_100_000),
+        "Tides of November.csv": f"date,high_water\n2026-11-20,{told}".encode(),
+        "Minutes of the working group.md": f"# Minutes\n\n{told}".encode(),
+    }
+
+
 def _pdf(pages: Sequence[str], size: int, title: str = "") -> bytes:
     """Return a PDF as large as if it had pictures."""
     return samples.pdf(pages, title=title, trailer=b"/Like (%s)" % (b"x" * size))

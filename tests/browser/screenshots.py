@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from PIL import Image
-from playwright.sync_api import Page
+from playwright.sync_api import FilePayload, Page, expect
 
 import scenery
 from browsing import PHONE, TOKENS, Pages, Site, a_browser, site_of
@@ -43,11 +43,22 @@ def shots(site: Site) -> Mapping[str, Shot]:
         "journey": Shot(f"/files/{_job(site, scenery.JOURNEY)}"),
         "failed": Shot(f"/files/{_job(site, scenery.FAILED)}"),
         "failures": Shot("/failures"),
-        "drop": Shot("/drop"),
         "search": Shot(f"/search?q={quote(scenery.QUESTION)}"),
         "settings": Shot("/settings"),
         "login": Shot("/login", role=None),
+        "drop": Shot("/drop", prepare=drop_some),
     }
+
+
+def drop_some(page: Page) -> None:
+    """Bring files in, and wait until they are shown to have arrived."""
+    chosen = [
+        FilePayload(name=name, mimeType="application/octet-stream", buffer=content)
+        for name, content in scenery.brought().items()
+    ]
+    page.locator("#drop-files").set_input_files(chosen)
+    arrived = page.locator("[data-group=good] li.upload", has_text="indexed")
+    expect(arrived).to_have_count(len(chosen))
 
 
 def wait_until_logged(site: Site) -> None:
@@ -124,8 +135,9 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         # The path is to be read in the pictures.
         base = Path(tempfile.gettempdir()) / "office"
+        shutil.rmtree(base, ignore_errors=True)
         base.mkdir()
-        stack.callback(shutil.rmtree, base)
+        stack.callback(shutil.rmtree, base, ignore_errors=True)
         aside = stack.enter_context(tempfile.TemporaryDirectory())
         browser = stack.enter_context(a_browser(Path(aside)))
         # With servers of its own, as on a first day.
