@@ -57,7 +57,7 @@ def drop_some(page: Page) -> None:
         for name, content in scenery.brought().items()
     ]
     page.locator("#drop-files").set_input_files(chosen)
-    arrived = page.locator("[data-group=good] li.upload", has_text="indexed")
+    arrived = page.locator("li.upload .tag.good")
     expect(arrived).to_have_count(len(chosen))
 
 
