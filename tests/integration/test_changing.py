@@ -105,23 +105,27 @@ WRITERS: list[Callable[[Path], None]] = [
 ]
 
 
-def test_what_is_still_being_written_is_left_alone(
-    zone: ZoneOfTest, services: ServiceAddresses, tmp_path: Path
-) -> None:
-    wanted = {}
-    for writer in WRITERS:
-        writer(tmp_path / "expected")
-        wanted[f"{writer.__name__}.txt"] = (tmp_path / "expected").read_bytes()
-        (tmp_path / "expected").unlink()
-    daemon = zone.start()
+def write_all_at_once(folder: Path) -> None:
     threads = [
-        threading.Thread(target=w, args=(zone.input / f"{w.__name__}.txt",))
+        threading.Thread(target=w, args=(folder / f"{w.__name__}.txt",))
         for w in WRITERS
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def test_what_is_still_being_written_is_left_alone(
+    zone: ZoneOfTest, services: ServiceAddresses, tmp_path: Path
+) -> None:
+    # What each one writes where nobody takes it away.
+    (tmp_path / "expected").mkdir()
+    write_all_at_once(tmp_path / "expected")
+    wanted = {p.name: p.read_bytes() for p in (tmp_path / "expected").iterdir()}
+    assert len(wanted) == len(WRITERS)
+    daemon = zone.start()
+    write_all_at_once(zone.input)
     zone.wait_for_ends(len(WRITERS))
     hashes = {n: hashlib.sha256(data).hexdigest() for n, data in wanted.items()}
     assert zone.files("processed") == {n.encode(): sha for n, sha in hashes.items()}
