@@ -13,7 +13,8 @@ from dropzone.web.accounts import Account, Accounts, Caller, digest
 #: A session ends after so long without a request, and after so long in any case.
 IDLE_SECONDS = 12 * 3600.0
 LONGEST_SECONDS = 7 * 24 * 3600.0
-_MOST = 1000
+#: Of all, and of one token, whose many logins must not log out others.
+_MOST, _MOST_OF_ONE = 1000, 100
 
 
 @dataclass(slots=True)
@@ -46,6 +47,9 @@ class Sessions:
         name, now = secrets.token_urlsafe(32), self._clock()
         session = Session(account, secrets.token_urlsafe(32), now, now)
         with self._lock:
+            mine = [key for key, one in self._kept.items() if one.account == account]
+            for key in mine[: max(0, len(mine) + 1 - _MOST_OF_ONE)]:
+                del self._kept[key]
             self._kept[digest(name)] = session
             while len(self._kept) > _MOST:
                 self._kept.popitem(last=False)
