@@ -143,7 +143,7 @@ def test_a_doctor_that_fails_says_why(pages, config):
     page.get_by_role("button", name="Examine now").click()
     failed = page.get_by_role("heading", name="The examination failed")
     expect(failed).to_be_visible(timeout=90_000)
-    expect(page.locator(".note.bad")).to_contain_text("did you mean 'web'?")
+    expect(page.locator("pre.ill")).to_contain_text("did you mean 'web'?")
 
 
 def test_who_may_only_read_is_told_so(pages):
