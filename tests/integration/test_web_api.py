@@ -16,6 +16,7 @@ from urllib.parse import quote, unquote_to_bytes
 import pytest
 from openapi_spec_validator import validate
 
+import samples
 from daemons import DEADLINE, ZoneOfTest, wait_for, zone_on
 from dropzone import given
 from dropzone.embedded import ServiceAddresses
@@ -100,6 +101,18 @@ def described(zone: ZoneOfTest, value: bytes) -> None:
     os.setxattr(zone.aside, given.ATTRIBUTE, value)
 
 
+def failed(served: Served) -> int:
+    """Return how many jobs failed so far."""
+    return [one["outcome"] for one in served.zone.receipts()].count("failed")
+
+
+def history(served: Served) -> dict[str, Any]:
+    """Return what `status` tells of the past."""
+    told = json.loads(served.zone.command("status", "--json").stdout)
+    found: dict[str, Any] = told["zones"][0]["history"]
+    return found
+
+
 @pytest.fixture
 def followers() -> Iterator[Callable[..., Iterator[tuple[str, str, Any]]]]:
     """Return what follows the events; every connection is closed at the end."""
@@ -134,8 +147,9 @@ def test_the_overview_says_that_all_is_well_and_counts_as_status_does(served):
     assert "All is well" in told["sentence"]
     assert [one["service"] for one in told["services"]] == ["s3", "postgres", "mlflow"]
     assert zone["outcomes"] == status["history"]["outcomes"]
-    assert sum(zone["throughput"]["files"]) == 7
-    assert sum(zone["throughput"]["failed"]) == 2
+    # Other tests may have dropped and tried again some more before.
+    assert sum(zone["throughput"]["files"]) == len(served.zone.receipts())
+    assert sum(zone["throughput"]["failed"]) == failed(served)
     # Rates change by the second.
     wait_for(
         lambda: (
@@ -157,7 +171,8 @@ def test_each_step_tells_what_it_does_and_did(served):
     assert zone["oldest_waiting_at"] is None
     steps = {step["step"]: step for step in zone["steps"]}
     assert list(steps) == ["claim", "store", "index", "release", "track"]
-    assert steps["claim"]["done"] == steps["store"]["done"] == 7
+    assert steps["claim"]["done"] == steps["store"]["done"]
+    assert steps["claim"]["done"] == len(served.zone.receipts())
     assert not any(step["paused"] for step in steps.values())
     assert steps["index"]["median_seconds"] > 0
 
@@ -170,7 +185,7 @@ def test_throughput_goes_back_an_hour_a_day_and_a_week(served):
         assert told["until"] % step == 0
         for key in ("files", "failed", "bytes"):
             assert len(told[key]) == parts
-        assert (sum(told["files"]), sum(told["failed"])) == (ended, 2)
+        assert (sum(told["files"]), sum(told["failed"])) == (ended, failed(served))
     assert served.get("/throughput?zone=other").status == 404
     assert served.get("/throughput?range=year").status == 422
     assert served.get("/zones/other").status == 404
@@ -310,7 +325,8 @@ def test_collections_tell_what_was_dropped_and_where_more_can_go(served):
 
     wait_for(lambda: "empty" in collections(), "it is seen")
     told = collections()
-    assert set(told) == {"default", "empty", "notes", "sea"}
+    assert set(told) >= {"default", "empty", "notes", "sea"}
+    assert ".hidden" not in told
     assert (told["empty"]["files"], told["empty"]["has_folder"]) == (0, True)
     assert told["empty"]["last_drop_at"] is None
     assert told["notes"]["documents"] == told["notes"]["files"] == 4
@@ -344,18 +360,23 @@ def test_a_failure_is_retried_and_another_is_set_aside_not_deleted(served):
     assert journey["receipt"]["tries"] == journey["tries"]
     shown = served.zone.command("show", old["id"]).stdout
     assert f"index: {vain['reason']} (gave up)" in shown
+    before, ended = history(served), len(served.zone.receipts())
     put = served.post(f"/jobs/{job['id']}/retry").json
     assert put["path"] == "bad.docx"
-    wait_for(lambda: len(served.zone.receipts()) >= 8, "it is tried again")
+    wait_for(lambda: len(served.zone.receipts()) > ended, "it is tried again")
     assert served.post(f"/jobs/{job['id']}/retry").status == 409
     aside = served.post(f"/jobs/{old['id']}/set-aside").json
     kept = served.zone.root / aside["place"]
     assert kept.read_bytes() == ASIDE
     assert (kept.parent / "old.docx.error.json").exists()
     assert served.post(f"/jobs/{old['id']}/set-aside").status == 409
-    (zone,) = json.loads(served.zone.command("status", "--json").stdout)["zones"]
-    assert (zone["history"]["put_back"], zone["history"]["gone"]) == (1, 1)
-    assert zone["history"]["failed"] == 1
+    expected = {
+        "put_back": before["put_back"] + 1,
+        "gone": before["gone"] + 1,
+        "failed": before["failed"] - 1,
+    }
+    # The journal is written after the receipt.
+    wait_for(lambda: expected.items() <= history(served).items(), "each is counted")
     assert served.get(f"/jobs/{old['id']}").json["job"]["removed_by"] == (
         "anna, set aside"
     )
@@ -367,28 +388,32 @@ def test_a_failure_is_retried_and_another_is_set_aside_not_deleted(served):
 def test_failures_alike_are_tried_again_and_some_set_aside_each_with_a_word(served):
     unknown = "01a1fd26-7c92-7000-9842-0c19c1250c8e"
     for number in range(2):
-        served.zone.drop(f"alike/{number}.docx", b"%d is none" % number)
+        content = samples.encrypted_pdf() + b"\n" * number
+        served.zone.drop(f"alike/{number}.pdf", content)
     there = "alike&open=true"
-    where = f"/jobs?collection={there}"
-    wait_for(lambda: len(served.get(where).json["jobs"]) == 2, "both fail")
-    job = served.job("alike/0")
+
+    def waiting() -> set[str]:
+        found = served.get(f"/jobs?collection={there}").json["jobs"]
+        return {one["id"] for one in found}
+
+    wait_for(lambda: len(waiting()) == 2, "both fail")
+    before = waiting()
+    job = served.job("alike/0.pdf")
     group = {"reason": job["end_reason"], "step": "index"}
     listed = "&".join(f"{name}={quote(value)}" for name, value in group.items())
-    found = served.get(f"/jobs?{listed}&type=docx&collection={there}").json["jobs"]
-    assert [one["path"] for one in found] == ["alike/1.docx", "alike/0.docx"]
+    found = served.get(f"/jobs?{listed}&type=pdf&collection={there}").json["jobs"]
+    assert {one["path"] for one in found} == {"alike/1.pdf", "alike/0.pdf"}
     assert served.post("/failures/retry", {**group, "step": "store"}).json == {
         "put_back": []
     }
-    ended = len(served.zone.receipts())
     put_back = served.post("/failures/retry", group).json["put_back"]
-    assert {one["file"] for one in put_back} >= {"alike/0.docx", "alike/1.docx"}
+    assert {one["file"] for one in put_back} == {"alike/0.pdf", "alike/1.pdf"}
     assert not [one["problem"] for one in put_back if one["problem"]]
-    count = ended + len(put_back)
-    wait_for(lambda: len(served.zone.receipts()) >= count, "they fail again")
+    wait_for(lambda: len(waiting() - before) == 2, "they fail again")
     again = served.job("alike/0")["id"]
     told = served.post("/set-aside", {"jobs": [again, job["id"], unknown]}).json
     first, second, third = told["set_aside"]
-    assert first["place"].endswith(f"{again}/0.docx")
+    assert first["place"].endswith(f"{again}/0.pdf")
     assert "waits in failed/" in second["problem"]
     assert third["problem"] == "There is no such job."
     assert "alike" in served.get("/filters").json["collections"]
