@@ -226,7 +226,10 @@ def test_4_another_site_leads_here_but_loads_nothing(local, path):
         sent = {"sec-fetch-mode": mode, "sec-fetch-dest": dest}
         assert get(url + path, **sent, **{"sec-fetch-site": "same-site"}).status == 403
     led = {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
-    assert get(f"{url}/files", **led, **{"sec-fetch-site": "cross-site"}).status == 200
+    led["sec-fetch-site"] = "cross-site"
+    assert get(f"{url}/files", **led).status == 200
+    # Nor does it put a question under a hand that is about to click.
+    assert get(f"{url}/ask/pause", **led).status == 403
 
 
 def test_5_guessing_makes_the_address_wait_and_takes_bounded_memory(url):

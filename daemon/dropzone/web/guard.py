@@ -26,6 +26,7 @@ from dropzone.web_settings import Role, Web
 #: Served to everybody; those of health then tell no details.
 OPEN = frozenset({"/healthz", "/readyz", "/login"})
 _OPEN_BELOW = "/static/"
+_QUESTIONS = "/ask/"
 # What any program of this machine may see while no token is asked for.
 _PUBLIC = frozenset({"/metrics", "/healthz", "/readyz"})
 _FENCE = "frame-ancestors 'none'; base-uri 'none'"
@@ -88,7 +89,7 @@ class Guard:
             limits.check_headers(headers, streamed=streamed)
             peer = (scope.get("client") or ("", 0))[0]
             origin = self._proxies.origin(peer, scope["scheme"], headers)
-            _check_from_us(scope["method"], headers, origin)
+            _check_from_us(scope, headers, origin)
             caller = self._caller(scope, headers, origin)
             if caller is None and not _is_open(scope["path"]):
                 await self._ask_for_token(scope, headers)(scope, receive, send)
@@ -215,9 +216,12 @@ class Guard:
         ).response()
 
 
-def _check_from_us(method: str, headers: Headers, origin: Origin) -> None:
-    if method in csrf.SAFE:
-        foreign = csrf.is_of_other_site(headers) and not csrf.is_led_here(headers)
+def _check_from_us(scope: Scope, headers: Headers, origin: Origin) -> None:
+    if scope["method"] in csrf.SAFE:
+        # Nobody else opens a question just where a second click is about to come.
+        asks = scope["path"].startswith(_QUESTIONS)
+        led = csrf.is_led_here(headers) and not asks
+        foreign = csrf.is_of_other_site(headers) and not led
     else:
         foreign = csrf.is_foreign(headers, origin.scheme, origin.host)
     if foreign:
