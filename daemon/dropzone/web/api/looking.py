@@ -1,4 +1,4 @@
-"""Looks at S3 and Postgres now and then, while somebody wants to know how they are."""
+"""Looks at S3 and Postgres while somebody wants to know how they are, and rarely."""
 
 import threading
 import time
@@ -7,36 +7,44 @@ from collections.abc import Callable, Mapping
 from dropzone.sessions import SessionPool
 from dropzone.sessions.health import Health
 
+# Every look changes the overview, which all open pages then load anew.
 _EVERY_SECONDS = 30.0
+_ASKED_SECONDS = 15.0
+# A service that hangs must not keep the page waiting: its last look is told then.
+_PATIENCE_SECONDS = 1.5
 
 
 class Looking:
-    """Tells what the last look found, at once; a new one is taken beside it."""
+    """Looks in a thread, one at a time, for all who ask."""
 
     def __init__(self, pool: Callable[[], SessionPool | None]) -> None:
         self._pool = pool
         self._lock = threading.Lock()
-        self._due = 0.0
-        self._running = False
+        self._look: threading.Thread | None = None
+        self._begun_at = float("-inf")
 
-    def __call__(self) -> Mapping[str, Health]:
+    def known(self) -> Mapping[str, Health]:
+        """Return what the last look found, at once; {} before there are services."""
+        return self._told(_EVERY_SECONDS, 0.0)
+
+    def fresh(self) -> Mapping[str, Health]:
+        """Return what a look of these seconds found, if it ends soon."""
+        return self._told(_ASKED_SECONDS, _PATIENCE_SECONDS)
+
+    def _told(self, oldest: float, patience: float) -> Mapping[str, Health]:
         pool = self._pool()
         if pool is None:
             return {}
         with self._lock:
-            begin = not self._running and time.monotonic() >= self._due
-            self._running = self._running or begin
-        if begin:
-            # A service that hangs must not hold up who asks.
-            threading.Thread(
-                target=self._look, args=(pool,), name="looking", daemon=True
-            ).start()
+            under_way = self._look is not None and self._look.is_alive()
+            now = time.monotonic()
+            if not under_way and now >= self._begun_at + oldest:
+                self._begun_at = now
+                self._look = threading.Thread(
+                    target=pool.health, name="look at services", daemon=True
+                )
+                self._look.start()
+            look = self._look
+        if look is not None:
+            look.join(patience)
         return pool.health(look=False)
-
-    def _look(self, pool: SessionPool) -> None:
-        try:
-            pool.health()
-        finally:
-            with self._lock:
-                self._running = False
-                self._due = time.monotonic() + _EVERY_SECONDS

@@ -21,7 +21,7 @@ class Snapshots:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._looking = Looking(backend.pool)
+        self.looking = Looking(backend.pool)
         self._spared = Sparing(self._make, _LEAST_SECONDS)
         self._throughputs = Throughputs()
 
@@ -118,7 +118,7 @@ class Snapshots:
 
     def _services(self) -> Sequence[models.Service]:
         # MLflow is used by a process of its own.
-        known = {**self._looking(), "mlflow": self._backend.mlflow()}
+        known = {**self.looking.known(), "mlflow": self._backend.mlflow()}
         return [
             _service(name, known.get(name, Health()))
             for name in ("s3", "postgres", "mlflow")

@@ -95,7 +95,7 @@ def make(backend: Backend) -> Api:
         *aside.OPERATIONS,
         *searching.OPERATIONS,
         *collections.Collected(backend).operations(),
-        *Services(snapshots).operations(),
+        *Services(snapshots, snapshots.looking).operations(),
         *room.OPERATIONS,
         *settings.OPERATIONS,
         *Doctor().operations(),

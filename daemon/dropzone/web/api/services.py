@@ -1,7 +1,6 @@
-"""Whether the services answer: asked when somebody wants to know, and rarely."""
+"""Whether the services answer, since when, and what they hold up."""
 
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,22 +9,19 @@ from dropzone.sessions.health import Health
 from dropzone.settings import Settings
 from dropzone.web.api import models
 from dropzone.web.api.backend import Backend
+from dropzone.web.api.looking import Looking
 from dropzone.web.api.operation import Ask, Operation
-
-# Every look changes the overview, which all open pages then load anew.
-_LEAST_SECONDS = 15.0
-# A service that hangs must not keep the page waiting: its last look is told then.
-_PATIENCE_SECONDS = 1.5
 
 
 class Services:
-    """Looks at S3 and Postgres in a thread; of MLflow its own process tells."""
+    """Tells of S3 and Postgres what a look finds; of MLflow its own process tells."""
 
-    def __init__(self, snapshot: Callable[[], models.Overview]) -> None:
+    def __init__(
+        self, snapshot: Callable[[], models.Overview], looking: Looking
+    ) -> None:
         self._snapshot = snapshot
+        self._looking = looking
         self._lock = threading.Lock()
-        self._look: threading.Thread | None = None
-        self._next_at = 0.0
         self._seen: dict[str, tuple[bool | None, float | None]] = {}
 
     def operations(self) -> Sequence[Operation]:
@@ -40,9 +36,7 @@ class Services:
 
     def _told(self, backend: Backend, _ask: Ask) -> Mapping[str, Any]:
         overview, pool = self._snapshot(), backend.pool()
-        if pool is not None:
-            self._look_at(pool)
-        known = {} if pool is None else pool.health(look=False)
+        known = self._looking.fresh()
         holds_up = _holds_up(overview.zones)
         told = []
         for one in overview.services:
@@ -58,19 +52,6 @@ class Services:
                 }
             )
         return {"services": told}
-
-    def _look_at(self, pool: SessionPool) -> None:
-        with self._lock:
-            if self._look is None or not self._look.is_alive():
-                if time.monotonic() < self._next_at:
-                    return
-                self._next_at = time.monotonic() + _LEAST_SECONDS
-                self._look = threading.Thread(
-                    target=pool.health, name="look at services", daemon=True
-                )
-                self._look.start()
-            look = self._look
-        look.join(_PATIENCE_SECONDS)
 
     def _since(self, name: str, fresh: Mapping[str, Any]) -> float | None:
         healthy, at = fresh["healthy"], fresh["checked_at"]
