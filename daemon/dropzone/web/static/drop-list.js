@@ -15,6 +15,19 @@ export function groupOf(item) {
   return item.state === "landed" ? "good" : "busy";
 }
 
+// Who works by the keyboard stays where he was, though the button may be gone.
+export function keepFocus(active, within) {
+  if (active === document.activeElement && seen(active)) {
+    return;
+  }
+  const near = [active, ...within.querySelectorAll("button, a[href]")].find(seen);
+  (near ?? document.getElementById("drop-choose")).focus({ preventScroll: true });
+}
+
+function seen(element) {
+  return element.isConnected && element.checkVisibility();
+}
+
 export class List {
   constructor(root, template, { prefix, items, act }) {
     Object.assign(this, { template, prefix, items, act });
@@ -57,6 +70,8 @@ export class List {
 
   draw() {
     this.planned = false;
+    const active = document.activeElement;
+    const within = active.closest("li.upload");
     const found = { busy: [], bad: [], good: [] };
     for (const item of this.items.values()) {
       found[groupOf(item)].push(item);
@@ -81,10 +96,12 @@ export class List {
       }
     }
     this.changed.clear();
+    if (within) {
+      keepFocus(active, within);
+    }
   }
 
   fill(group, items) {
-    const active = document.activeElement;
     items.forEach((item, index) => {
       let row = this.rows.get(item);
       if (!row) {
@@ -96,9 +113,6 @@ export class List {
         group.list.insertBefore(row, group.list.children[index] ?? null);
       }
     });
-    if (active !== document.activeElement && active.isConnected && !active.hidden) {
-      active.focus({ preventScroll: true });
-    }
   }
 
   make(item) {

@@ -1,5 +1,5 @@
 // All files together: how far, how fast, how long still; and what is said aloud of them.
-import { groupOf } from "./drop-list.js";
+import { groupOf, keepFocus } from "./drop-list.js";
 import { ended, files, nameOf, shown, size, span, stateOf } from "./drop-words.js";
 
 const EVERY = 500;
@@ -7,6 +7,8 @@ const EVERY = 500;
 const WINDOW = 6000;
 // Not oftener than that somebody is interrupted.
 const QUIET = 4000;
+// So many sentences are said one by one.
+const FEW = 4;
 
 export class Sum {
   constructor(root, queue, act) {
@@ -55,22 +57,25 @@ export class Sum {
     }
     const name = shown(nameOf(item.path));
     if (now.startsWith("bad")) {
-      this.hear(`${name} failed: ${item.why || item.job?.error_message || item.finding?.reason || ""}`);
+      this.hear(`${name} failed: ${item.why || item.job?.error_message || item.finding?.reason || ""}`, true);
     } else if (before.startsWith("busy") && now.startsWith("good")) {
       this.hear(`${name} is uploaded.`);
     }
   }
 
-  hear(sentence) {
-    this.toSay.push(sentence);
-    this.saying ||= setTimeout(() => this.say(), Math.max(300, this.said + QUIET - Date.now()));
+  hear(sentence, bad = false) {
+    this.toSay.push({ sentence, bad });
+    this.saying ||= setTimeout(() => this.say(), Math.max(EVERY, this.said + QUIET - Date.now()));
   }
 
+  // When there is much to say, what failed and how far all is must do.
   say() {
     this.saying = 0;
     this.said = Date.now();
-    const few = this.toSay.length <= 3;
-    this.heard.textContent = few ? this.toSay.join(" ") : this.title.textContent;
+    const few = this.toSay.length <= FEW;
+    const some = few ? this.toSay : this.toSay.filter(({ bad }) => bad).slice(-FEW);
+    const sentences = some.map(({ sentence }) => sentence);
+    this.heard.textContent = (few ? sentences : [...sentences, `${this.title.textContent}.`]).join(" ");
     this.toSay = [];
   }
 
@@ -98,8 +103,12 @@ export class Sum {
     }
     this.measure(items, told);
     const useful = { pause: told.moving, resume: told.paused, again: told.failed, cancel: told.moving + told.paused, clear: told.up + told.failed && !told.moving };
+    const active = document.activeElement;
     for (const button of this.buttons) {
       button.hidden = !useful[button.dataset.all];
+    }
+    if (this.buttons.includes(active)) {
+      keepFocus(active, this.card);
     }
     if (told.moving) {
       this.soon();

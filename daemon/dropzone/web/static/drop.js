@@ -91,7 +91,9 @@ async function add(found, leaveOut) {
     }
   }
   sum.adding(-1);
-  sum.hear(`${files(count)} added.`);
+  if (count) {
+    sum.hear(`${files(count)} added.`);
+  }
   tell([
     known && `${files(known)} that ${known === 1 ? "is" : "are"} on the way already ${known === 1 ? "was" : "were"} not added again.`,
     leaveOut.count === 1 && "One hidden or temporary name in it was left out.",
