@@ -32,6 +32,7 @@ from dropzone.web import (
 from dropzone.web.page import site
 from dropzone.web.server import WebServer
 from dropzone.web_settings import Web
+from uploading import Sender
 from webclient import Answer, ask, connect, get, post, submit
 
 TOKEN = "an-operator-4f1c01b3a08f2dd9"
@@ -388,6 +389,23 @@ def test_16_uploads_take_no_byte_before_it_is_known_who_sends_them(local):
         connection.close()
 
 
+def test_16_a_folder_that_becomes_a_link_meanwhile_leads_nowhere(local, tmp_path):
+    zone, url = local
+    sender = Sender(url)
+    upload = sender.begun(1, relativePath="turned/x.txt", filename="x.txt")
+    link = zone.input / "turned"
+    link.symlink_to(tmp_path)
+    try:
+        assert sender.add(upload, 0, b"x").status == 409
+        refused = sender.begin(1, relativePath="turned/y.txt", filename="y.txt")
+        assert refused.status == 409
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        link.unlink()
+    # What came is kept, and lands once its folder is one.
+    assert sender.ask("GET", upload).json["state"] == "landed"
+
+
 def test_8_no_page_runs_foreign_script_or_is_framed(url):
     headers = get(f"{url}/login").headers
     policy = headers["content-security-policy"]
@@ -718,9 +736,10 @@ def test_6_who_logged_out_is_told_nothing_more(guarded):
         while not events.readline().startswith(b"data: "):
             pass
         assert submit(f"{url}/logout", {"csrf": mark}, cookie=cookie).status == 303
-        post(f"{url}/api/v1/pause", {"steps": ["track"]}, **bearer(TOKEN))
+        pause = {"steps": ["track"], "reason": "for those who stay"}
+        post(f"{url}/api/v1/pause", pause, **bearer(TOKEN))
         try:
-            assert b"data: " not in events.read()
+            assert b"for those who stay" not in events.read()
         finally:
             post(f"{url}/api/v1/resume", **bearer(TOKEN))
 
