@@ -91,7 +91,7 @@ def test_chosen_files_are_seen_to_arrive_with_what_was_said_of_them(
     check_accessible(page)
     page.get_by_label("Collection").fill("birds & more")
     expect(page.get_by_text("new collection “birds & more”")).to_be_visible()
-    page.get_by_text("Say something about the files").click()
+    page.get_by_text("Add metadata").click()
     page.get_by_label("Name, such as author").fill("Verfasser in")
     page.get_by_label("Value").fill("Ada Löwe")
     choose(page, hostile, empty)

@@ -14,7 +14,7 @@ from daemons import wait_for
 def test_what_failed_and_why_is_seen_first(pages, phone, dark):
     page = pages.open("/", phone=phone, dark=dark)
     headline = page.get_by_role("heading", level=1)
-    expect(headline).to_have_text("1 file failed and waits for you.")
+    expect(headline).to_have_text("1 file failed and needs you.")
     expect(headline).to_be_in_viewport()
     reason = page.get_by_role("listitem").filter(has_text="secret.pdf").first
     expect(reason).to_contain_text("password")
@@ -58,11 +58,11 @@ def test_a_step_is_paused_with_a_reason_and_goes_on(pages, site, scripts):
     expect(page.get_by_role("status").first).to_contain_text("Paused: track.")
     stands = page.get_by_role("region", name="What stands still")
     expect(stands).to_contain_text("Paused by anna: MLflow <b>moves</b>")
-    expect(stands).to_contain_text("it goes on")
+    expect(stands).to_contain_text("it resumes by itself at")
     (paused,) = wait_for(lambda: site.zone.report()["paused"], "the pause is told")
     assert (paused["step"], paused["by"]) == ("track", "anna")
-    stands.get_by_role("link", name="Let it go on").click()
-    page.get_by_role("button", name="Go on").click()
+    stands.get_by_role("link", name="Resume now").click()
+    page.get_by_role("button", name="Resume").click()
     expect(page.get_by_role("status").first).to_contain_text("Goes on: track.")
     expect(stands).to_have_count(0)
 

@@ -76,7 +76,7 @@ def test_a_step_is_paused_with_its_reason_and_resumed(pages, scripts):
     expect(row).to_contain_text("<b>Postgres</b> moves. It stays paused")
     expect(row).to_contain_text("by anna")
     page.get_by_role("link", name="Resume index").click()
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Resume", exact=True).click()
     expect(row).to_contain_text("runs")
 
 

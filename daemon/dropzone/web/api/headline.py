@@ -49,10 +49,11 @@ def _failed(zones: Sequence[models.Zone]) -> Headline | None:
     failed = sum(zone.failed for zone in zones)
     if not failed:
         return None
-    text = f"{failed:,} files failed and wait for you."
+    text = f"{failed:,} files failed and need you."
     if failed == 1:
-        text = "1 file failed and waits for you."
-    return Headline("warn", f"{failed:,} failed", text)
+        text = "1 file failed and needs you."
+    word = f"{failed:,} failed"
+    return Headline("warn", f"{word}, paused" if _paused(zones) else word, text)
 
 
 def _paused(zones: Sequence[models.Zone]) -> Headline | None:

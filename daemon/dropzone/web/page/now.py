@@ -13,7 +13,7 @@ from dropzone.web.page.words import count
 _LATEST = 8
 _RANGES = {"hour": "minute", "day": "15 minutes", "week": "2 hours"}
 _EACH = {"hour": "a minute", "day": "15 minutes", "week": "2 hours"}
-_FAILURES = 3
+_FAILURES = 5
 _NAMES = {
     "claim": "Claim",
     "store": "Store",
@@ -67,11 +67,15 @@ def _calm(overview: Overview) -> str:
     """Return what to know besides: what waits, and that nothing is lost."""
     waiting = sum(zone.under_way + zone.in_input.files for zone in overview.zones)
     if not waiting:
-        rest = "else " if overview.tone == "warn" else ""
-        return f"Everything {rest}that was dropped has ended; nothing waits."
-    told = count(waiting, "file")
+        if any(zone.failed for zone in overview.zones):
+            return "All other files are done."
+        return "Every file that was dropped is done."
+    failed = any(zone.failed for zone in overview.zones)
+    told = count(waiting, "more file" if failed else "file")
     if any(zone.paused for zone in overview.zones):
-        return f"{told} {'waits' if waiting == 1 else 'wait'}; none is lost."
+        steps = {pause.step for zone in overview.zones for pause in zone.paused}
+        what = f"the step {steps.pop()}" if len(steps) == 1 else "what stands still"
+        return f"{told} {'waits' if waiting == 1 else 'wait'} for {what}; none is lost."
     return f"{told} {'is' if waiting == 1 else 'are'} on the way."
 
 

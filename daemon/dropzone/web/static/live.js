@@ -3,6 +3,7 @@
 import { tellTimes } from "./times.js";
 
 const MOST_OFTEN = 2000;
+const SPREAD = 300;
 let wanted = false;
 let running = false;
 let before = 0;
@@ -99,7 +100,8 @@ function refreshSoon() {
     return;
   }
   running = true;
-  setTimeout(refresh, Math.max(0, before + MOST_OFTEN - Date.now()));
+  // Pages that hear of the same change do not all ask in the same moment.
+  setTimeout(refresh, Math.max(0, before + MOST_OFTEN - Date.now()) + Math.random() * SPREAD);
 }
 
 async function refresh() {
