@@ -204,7 +204,7 @@ def test_a_page_that_was_left_goes_on_when_the_file_is_chosen_again(pages, site,
 
 def test_an_upload_outlives_the_network_the_daemon_and_the_session(pages, site, large):
     pages.expects("net::ERR_INTERNET_DISCONNECTED")
-    pages.expects("net::ERR_|answer 503|status of 50[0-9]")
+    pages.expects("net::ERR_|answer 50[03]|status of 50[0-9]")
     pages.expects("status of 401")
     page = pages.open("/drop", role="drop")
     line = Line(page)
