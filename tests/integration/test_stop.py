@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 import samples
-from daemons import ZoneOfTest, check_invariants, wait_for, zone_on
+from daemons import PROMPT, ZoneOfTest, check_invariants, wait_for, zone_on
 from dropzone.embedded import ServiceAddresses
 from outages import behind_proxies
 
 STOP_SECONDS = 3.0
 # What the interpreter needs to end, and a loaded machine.
-GRACE_SECONDS = 2.0
+GRACE_SECONDS = 9.0
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def stop(
     assert daemon.wait(30) == 0, zone.log()[-3000:]
     assert time.monotonic() - begun < STOP_SECONDS + GRACE_SECONDS
     for pid, command in below.items():
-        wait_for(lambda pid=pid: not Path(f"/proc/{pid}").exists(), command, 5)
+        wait_for(lambda pid=pid: not Path(f"/proc/{pid}").exists(), command)
     last: dict[str, Any] = json.loads(zone.log().splitlines()[-1])
     assert last["event"] == "stopped"
     assert not zone.report()["running"]
@@ -203,9 +203,9 @@ def test_a_second_signal_ends_it_at_once(
         wait_for(lambda: '"stopping"' in outage.zone.log(), "it says that it stops")
         begun = time.monotonic()
         os.kill(daemon.pid, signal.SIGINT)
-        assert daemon.wait(10) == 128 + signal.SIGINT
-        assert time.monotonic() - begun < 8
+        assert daemon.wait(30) == 128 + signal.SIGINT
+        assert time.monotonic() - begun < PROMPT
         for pid, command in below.items():
-            wait_for(lambda pid=pid: not Path(f"/proc/{pid}").exists(), command, 5)
+            wait_for(lambda pid=pid: not Path(f"/proc/{pid}").exists(), command)
         outage.postgres.heal()
         finish(outage.direct(), services, outage.dropped)
