@@ -8,6 +8,8 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any
 
 import pytest
 import structlog
@@ -16,6 +18,7 @@ from daemons import wait_for
 from dropzone.commands import doctor_web
 from dropzone.settings import Settings
 from dropzone.web import app, server
+from dropzone.web.api.backend import Backend
 from dropzone.web.server import WebServer
 from dropzone.web_settings import Web
 from webclient import get
@@ -293,6 +296,30 @@ def test_a_request_that_fails_is_told_and_costs_only_itself():
         stop.set()
         assert web.join(30)
     assert [line["event"] for line in logged][1:] == ["a request failed"]
+
+
+def test_a_page_that_fails_is_told_as_a_page():
+    def broken() -> Any:
+        raise RuntimeError("unforeseen")
+
+    stop = threading.Event()
+    settings = Web(port=0)
+    parts = dict.fromkeys((field.name for field in fields(Backend)), broken)
+    backend = Backend(**{**parts, "stop": stop})
+    sources = app.Sources(dict, list, lambda _: (b"", ""), api=backend)
+    web = WebServer(settings, lambda: app.make(settings, sources), stop)
+    with structlog.testing.capture_logs() as logged:
+        web.start()
+        url = wait_for(lambda: web.report()["url"], "it is served")
+        failed = get(f"{url}/files", accept="text/html")
+        assert failed.status == 500
+        assert failed.headers["content-type"].startswith("text/html")
+        assert "This is a fault of dropzone, not of yours." in failed.text
+        assert "unforeseen" not in failed.text
+        assert get(f"{url}/api/v1/jobs", accept="text/html").json["status"] == 500
+        stop.set()
+        assert web.join(30)
+    assert [line["event"] for line in logged][1:] == ["a request failed"] * 2
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,11 @@ def make(settings: Web, sources: Sources, accounts: Accounts | None = None) -> A
         made = api.make(sources.api)
         pages = site.make(sources.api, made, rendering)
         routes = [*pages.routes, *made.routes, *routes]
-        handlers = {**handlers, HTTPException: partial(_as_page, pages.desk)}
+        handlers = {
+            **handlers,
+            HTTPException: partial(_as_page, pages.desk),
+            Exception: partial(_as_faulty_page, pages.desk),
+        }
     app = Starlette(routes=routes, exception_handlers=handlers)
     # "/api/v1/" is another address than "/api/v1", and no page leads there.
     app.router.redirect_slashes = False
@@ -105,11 +109,22 @@ def _problem_of(error: HTTPException) -> Problem:
 
 
 def _as_fault(_request: Request, _error: Exception) -> Response:
+    return _fault().response()
+
+
+def _as_faulty_page(desk: Desk, request: Request, error: Exception) -> Response:
+    """Tell a browser of a fault, as a page."""
+    if wants_page(request) and not request.scope["path"].startswith("/api/"):
+        return desk.problem(request, _fault())
+    return _as_fault(request, error)
+
+
+def _fault() -> Problem:
     return Problem(
-        500,
+        HTTPStatus.INTERNAL_SERVER_ERROR,
         "This is a fault of dropzone, not of yours.",
         "The daemon's log tells where; please report it.",
-    ).response()
+    )
 
 
 _HANDLERS = {HTTPException: _as_problem, Problem: _as_told, Exception: _as_fault}

@@ -85,7 +85,10 @@ class Desk:
 
     def problem(self, request: Request, problem: Problem) -> Response:
         """Return the page of an error."""
-        values = {"problem": problem, "at": "", "message": None}
+        values: dict[str, Any] = {"problem": problem, "at": "", "message": None}
+        if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            # What failed once would fail again, and nothing would be told.
+            values["overview"] = None
         return self._page(
             "error.html", request, values, problem.status, problem.headers
         )
@@ -114,11 +117,12 @@ class Desk:
         headers: Mapping[str, str] | None = None,
     ) -> Response:
         caller: Caller | None = request.scope["caller"]
+        if "overview" not in values:
+            values = {**values, "overview": self._overview(request)}
         shared = {
             "me": caller,
             "may_drop": caller is not None and caller.may(Role.DROP),
             "may_operate": caller is not None and caller.may(Role.OPERATE),
-            "overview": self._overview(request),
             "here": _here(request),
         }
         prefix = request.scope["prefix"]

@@ -48,7 +48,7 @@ class Form:
     told: Callable[[Any], Message]
 
 
-class Desk:
+class FormDesk:
     """Takes the forms at ``/do/OPERATION``."""
 
     def __init__(

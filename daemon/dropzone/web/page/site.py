@@ -50,5 +50,5 @@ def make(backend: Backend, api: Api, rendering: Rendering) -> Site:
     """Return the pages over the API."""
     calls, messages = Calls(backend, api.operations), Messages()
     desk = Desk(calls, rendering, messages, api.threads)
-    taken = forms.Desk(FORMS, calls, messages, api.threads, desk.problem)
+    taken = forms.FormDesk(FORMS, calls, messages, api.threads, desk.problem)
     return Site([*map(desk.route, VIEWS), taken.route()], desk)
