@@ -119,6 +119,16 @@ class _Emitter(InotifyFullEmitter):
 
         group.on_queue_overflow = overflowed  # type: ignore[method-assign]
 
+    def on_thread_stop(self) -> None:
+        group = self._inotify
+        try:
+            super().on_thread_stop()
+        except KeyError:
+            # watchdog loses count where folders take each other's place faster than it
+            # reads. The watches are gone by then; but this thread waits at the queue.
+            if group is not None:
+                group._move_event_grouper.close()  # noqa: SLF001 nothing else ends it
+
 
 class _Reader(InotifyFD):
     """Reads the kernel's events in a thread of its own.

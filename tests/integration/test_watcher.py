@@ -440,3 +440,17 @@ NON_ROOT = """
 def test_missing_rights_are_told_once_and_mended_without_a_restart(open_root):
     here = os.path.dirname(__file__)
     assert python(NON_ROOT, open_root, cwd=here).splitlines()[-1] == "done"
+
+
+def test_events_whose_books_are_wrong_still_end(tmp_path):
+    for number in range(3):
+        (tmp_path / f"folder{number}").mkdir()
+    before = set(threading.enumerate())
+    events = Events(tmp_path, NOBODY_LISTENS)
+    assert events.start() is None
+    (emitter,) = events._observer.emitters
+    eventually(lambda: emitter._inotify, "the folder is watched")
+    # As after folders that took each other's place while it was behind.
+    emitter._inotify._active_callbacks_by_path.clear()
+    events.stop()
+    eventually(lambda: set(threading.enumerate()) == before, "its threads ended")
