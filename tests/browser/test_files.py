@@ -100,6 +100,7 @@ def test_what_names_one_file_exactly_leads_to_it(pages, site):
         page.get_by_label("Find a file").fill(words)
         page.keyboard.press("Enter")
         page.wait_for_url(f"**/files/{job}")
+        expect(page.get_by_role("heading", level=1)).to_contain_text("heron.pdf")
         page.goto(site.url)
 
 
