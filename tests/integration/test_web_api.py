@@ -74,7 +74,7 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def served(
+def serving(
     tmp_path_factory: pytest.TempPathFactory, services: ServiceAddresses
 ) -> Iterator[Served]:
     zone = zone_on(tmp_path_factory.mktemp("api"), services)
@@ -93,6 +93,28 @@ def served(
     yield Served(zone)
     zone.stop(process)
     zone.close()
+
+
+@pytest.fixture
+def served(serving: Served) -> Served:
+    """Return the daemon when everything that other tests dropped has ended and is told.
+
+    What it tells of its steps and of ``input/`` is up to a second old.
+    """
+
+    def at_rest() -> bool:
+        zone = serving.get("/zones/default").json
+        under_way = [s["queued"] + s["working"] for s in zone["steps"]]
+        told = {
+            zone["steps"][0]["done"],
+            zone["steps"][1]["done"],
+            sum(zone["outcomes"].values()),
+            sum(zone["throughput"]["files"]),
+        }
+        return not any(under_way) and told == {len(serving.zone.receipts())}
+
+    wait_for(at_rest, "all files have ended")
+    return serving
 
 
 def described(zone: ZoneOfTest, value: bytes) -> None:
@@ -161,12 +183,7 @@ def test_the_overview_says_that_all_is_well_and_counts_as_status_does(served):
 
 
 def test_each_step_tells_what_it_does_and_did(served):
-    def settled() -> dict[str, Any]:
-        told: dict[str, Any] = served.get("/zones/default").json
-        way = told["steps"][:-1]
-        return {} if any(s["queued"] or s["working"] for s in way) else told
-
-    zone = wait_for(settled, "all steps are at rest")
+    zone = served.get("/zones/default").json
     assert zone["in_input"]["files"] == 0
     assert zone["oldest_waiting_at"] is None
     steps = {step["step"]: step for step in zone["steps"]}
