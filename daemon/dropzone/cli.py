@@ -4,17 +4,22 @@ Nothing heavy is imported before a command needs it: help and completion stay fa
 """
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from dropzone import __version__, pid_one
-from dropzone.commands import care_app, completion, control_app, credentials_app
+from dropzone.commands import (
+    care_app,
+    config_app,
+    control_app,
+    credentials_app,
+    files_app,
+    services_app,
+)
 from dropzone.commands.command import PROBLEM, Command
 from dropzone.commands.options import Config, Json
-from dropzone.errors import UsageError
 
 app = typer.Typer(
     name="dropzone",
@@ -24,32 +29,6 @@ app = typer.Typer(
     epilog="Exit codes: 0 fine, 1 a problem was found, 2 wrong use or configuration. "
     "With --json, stdout holds exactly one JSON document, also for an error.",
 )
-configs = typer.Typer(no_args_is_help=True, help="Check and show the configuration.")
-services = typer.Typer(no_args_is_help=True, help="The embedded Postgres and S3.")
-app.add_typer(control_app.app)
-app.add_typer(configs, name="config")
-app.add_typer(services, name="services")
-app.add_typer(credentials_app.app, name="credentials")
-care_app.add_to(app)
-
-Collection = Annotated[
-    str | None,
-    typer.Option(
-        "--collection",
-        "-c",
-        metavar="NAME",
-        help="The collection: the first folder below input/.",
-        autocompletion=completion.collections,
-    ),
-]
-
-
-class SearchMode(StrEnum):
-    """How ``search`` compares."""
-
-    HYBRID = "hybrid"
-    VECTOR = "vector"
-    TEXT = "text"
 
 
 def _version(wanted: bool) -> None:
@@ -71,7 +50,6 @@ def dropzone(
     """Drop a file into a folder; it is stored, made searchable, and tracked."""
 
 
-@app.command(cls=Command)
 def run(
     *,
     config: Config = None,
@@ -90,48 +68,6 @@ def run(
     raise typer.Exit(serving.serve(config, once=once))
 
 
-@app.command(cls=Command)
-def add(
-    paths: Annotated[list[Path], typer.Argument(help="Files and folders.")],
-    *,
-    collection: Collection = None,
-    zone: Annotated[
-        str | None, typer.Option("--zone", help="The zone, if there are several.")
-    ] = None,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait until each file has ended.")
-    ] = False,
-    metadata: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--metadata",
-            metavar="NAME=VALUE",
-            help="What is to be known of the files; may be given several times.",
-        ),
-    ] = None,
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    """Put copies of files into input/, whole and under a free name.
-
-    A folder comes with its own name and sub-folders, as with cp -r. With
-    --wait the exit code is 1 when a file failed or was refused.
-    """
-    from dropzone.commands import adding
-
-    code = adding.add(
-        paths,
-        collection=collection,
-        zone=zone,
-        wait=wait,
-        metadata=metadata or (),
-        config=config,
-        as_json=as_json,
-    )
-    raise typer.Exit(code)
-
-
-@app.command(cls=Command)
 def status(*, config: Config = None, as_json: Json = False) -> None:
     """Show how each zone is doing: daemon, paused steps, counts, refused files.
 
@@ -150,72 +86,6 @@ def status(*, config: Config = None, as_json: Json = False) -> None:
     raise typer.Exit(0 if all(zone.fine for zone in zones) else PROBLEM)
 
 
-@app.command(cls=Command)
-def jobs(
-    *,
-    state: Annotated[
-        str | None,
-        typer.Option(
-            "--state",
-            "-s",
-            metavar="STATE",
-            help="Only jobs in this state or with this outcome: claimed, stored, "
-            "indexed, waiting, done, failed, duplicate, stored_only, empty.",
-            autocompletion=completion.states,
-        ),
-    ] = None,
-    number: Annotated[
-        int, typer.Option("-n", "--number", min=1, help="How many at most.")
-    ] = 20,
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    """List jobs, the newest first: one line for each dropped file."""
-    from dropzone.commands import access, output, render
-    from dropzone.lookup import Zones, state_named
-
-    with Zones(access.settings(config)) as zones:
-        found = zones.newest(number, **state_named(state))
-    if as_json:
-        output.print_json({"jobs": found})
-    else:
-        output.print_all(render.jobs(found))
-
-
-@app.command(cls=Command)
-def show(
-    what: Annotated[
-        str,
-        typer.Argument(
-            metavar="JOB|PATH|SHA256",
-            help="A job's id or the end of it, a path below input/, a file name, a "
-            "SHA-256, or where the file lies now.",
-            autocompletion=completion.jobs,
-        ),
-    ],
-    *,
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    """Tell everything about a file: its job, where it lies, what went wrong.
-
-    The exit code is 1 when nothing is known of it.
-    """
-    from dropzone.commands import access, output, render
-    from dropzone.lookup import Zones
-
-    with Zones(access.settings(config)) as zones:
-        found, lying = zones.show(what), zones.lying(what)
-    if as_json:
-        output.print_json({"jobs": found, "in_input": lying})
-    elif found or lying:
-        output.print_all(render.show(found, lying))
-    else:
-        print(f"Nothing is known of {output.shown(what)}.", file=sys.stderr)
-    raise typer.Exit(0 if found or lying else PROBLEM)
-
-
-@app.command(cls=Command)
 def health(*, config: Config = None, as_json: Json = False) -> None:
     """Tell whether a daemon serves each zone and its main loop goes round.
 
@@ -233,83 +103,6 @@ def health(*, config: Config = None, as_json: Json = False) -> None:
     raise typer.Exit(0 if all(zone.healthy for zone in zones) else PROBLEM)
 
 
-@app.command(cls=Command)
-def retry(
-    named: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="JOB...", autocompletion=completion.failed_jobs),
-    ] = None,
-    *,
-    failed: Annotated[
-        bool, typer.Option("--failed", help="All that failed and were not put back.")
-    ] = False,
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    """Put failed files back into input/, to be processed again.
-
-    Moving a file from failed/ to input/ by hand does the same. The exit code
-    is 1 when a file cannot be put back, for example because it is gone.
-    """
-    from dropzone import put_back
-    from dropzone.commands import access, output, render
-    from dropzone.lookup import Zones
-
-    if bool(named) == failed:
-        raise UsageError("Name the jobs to retry, or say --failed.")
-    with Zones(access.settings(config)) as zones:
-        results = list(
-            put_back.all_failed(zones)
-            if failed
-            else put_back.named(zones, named or (), access.sessions)
-        )
-    if as_json:
-        output.print_json({"put_back": results})
-    elif results:
-        output.print_all(render.retried(results))
-    else:
-        print("No file has failed.")
-    raise typer.Exit(PROBLEM if any(result.problem for result in results) else 0)
-
-
-@app.command(cls=Command)
-def search(
-    text: Annotated[str, typer.Argument(help='Words; "in quotes" they stay together.')],
-    *,
-    collection: Collection = None,
-    limit: Annotated[
-        int, typer.Option("-k", "--limit", min=1, max=1000, help="How many at most.")
-    ] = 10,
-    mode: Annotated[
-        SearchMode, typer.Option("--mode", help="How to compare.")
-    ] = SearchMode.HYBRID,
-    config: Config = None,
-    as_json: Json = False,
-) -> None:
-    """Find passages of the indexed files, the best first.
-
-    Works while no daemon runs too: the embedded Postgres is then started for
-    the moment. The exit code is 1 when nothing is found.
-    """
-    from dropzone.commands import access, output, render, searching
-
-    hits = searching.search(
-        access.settings(config),
-        text,
-        collection=collection,
-        limit=limit,
-        mode=mode.value,
-    )
-    if as_json:
-        output.print_json({"hits": hits})
-    elif hits:
-        output.print_all(render.hits(hits))
-    else:
-        print("Nothing found.", file=sys.stderr)
-    raise typer.Exit(0 if hits else PROBLEM)
-
-
-@app.command(cls=Command)
 def verify(
     *,
     deep: Annotated[
@@ -341,7 +134,6 @@ def verify(
     raise typer.Exit(PROBLEM if problems else 0)
 
 
-@app.command(cls=Command)
 def doctor(
     *,
     canary: Annotated[
@@ -376,7 +168,6 @@ def doctor(
     raise typer.Exit(PROBLEM if checks.is_ill(findings) else 0)
 
 
-@app.command(cls=Command)
 def audit(
     paths: Annotated[
         list[Path], typer.Argument(metavar="PATH", help="Files and folders.")
@@ -399,7 +190,6 @@ def audit(
     raise typer.Exit(auditing.run(paths, as_json=as_json, as_sarif=sarif))
 
 
-@app.command(cls=Command)
 def mlflow(
     *,
     port: Annotated[
@@ -423,7 +213,6 @@ def mlflow(
     raise typer.Exit(mlflow_page.serve(access.settings(config), port))
 
 
-@app.command("install-service", cls=Command)
 def install_service(
     *,
     user: Annotated[
@@ -463,75 +252,43 @@ def install_service(
     changed: only what differs is written. Files and settings stay when it is
     uninstalled.
     """
-    from dropzone.commands import service_app
+    from dropzone.commands import installing
 
     if uninstall:
-        service_app.uninstall(of_user=user, dry_run=dry_run)
+        installing.uninstall(of_user=user, dry_run=dry_run)
     else:
-        service_app.install(
+        installing.install(
             of_user=user, zone=zone, config=config, user=run_as, dry_run=dry_run
         )
 
 
-@configs.command("check", cls=Command)
-def config_check(*, config: Config = None, as_json: Json = False) -> None:
-    """Check the configuration; the exit code is 2 when something is wrong."""
-    from dropzone import config as configuration
-    from dropzone.commands import output
-
-    loaded = configuration.load(config)
-    if as_json:
-        output.print_json({"file": loaded.path, "settings_made": loaded.origins})
-    else:
-        file = output.shown(bytes(loaded.path)) if loaded.path else "No file is used"
-        print(f"{file}: nothing is wrong ({len(loaded.origins)} settings made).")
-
-
-@configs.command("show", cls=Command)
-def config_show(*, config: Config = None, as_json: Json = False) -> None:
-    """Show every setting, its value and where it came from; secrets as stars."""
-    from dropzone.commands import access, output
-
-    settings = access.explained(config)
-    if as_json:
-        output.print_json({"settings": settings})
-        return
-    made = output.table("Setting", "Value", "From")
-    for setting in settings:
-        made.add_row(*output.cells(setting.key, setting.value, setting.where))
-    output.print_all([made])
-
-
-@services.command("up", cls=Command)
-def services_up(*, config: Config = None) -> None:
-    """Start the embedded Postgres and S3, and leave them running."""
-    from dropzone.commands import access, background
-
-    print(background.up(access.settings(config)))
-
-
-@services.command("down", cls=Command)
-def services_down(*, config: Config = None) -> None:
-    """Stop what 'services up' started; servers of a daemon end with it."""
-    from dropzone.commands import access, background
-
-    print(background.down(access.settings(config)))
-
-
-@services.command("env", cls=Command)
-def services_env(*, config: Config = None, as_json: Json = False) -> None:
-    """Print how to reach the services, for: eval "$(dropzone services env)".
-
-    The lines hold passwords. They name your own services where the
-    configuration does.
-    """
-    from dropzone.commands import access, background, output, shells
-
-    values = background.environment(access.settings(config))
-    if as_json:
-        output.print_json(values)
-    else:
-        print(shells.lines(values, shells.Shell.BASH))
+# In the order in which the help shows them.
+for _command in (
+    care_app.clean,
+    care_app.backup,
+    care_app.restore,
+    run,
+    files_app.add,
+    status,
+    files_app.jobs,
+    files_app.show,
+    health,
+    files_app.retry,
+    files_app.search,
+    verify,
+    doctor,
+    audit,
+    mlflow,
+    install_service,
+    control_app.top,
+    control_app.reload,
+    control_app.pause,
+    control_app.resume,
+):
+    app.command(cls=Command)(_command)
+app.add_typer(config_app.app, name="config")
+app.add_typer(services_app.app, name="services")
+app.add_typer(credentials_app.app, name="credentials")
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dropzone.commands.command import PROBLEM, Command
+from dropzone.commands.command import PROBLEM
 from dropzone.commands.options import Config, Json
 
 
@@ -105,9 +105,3 @@ def restore(
         output.print_json(done)
     else:
         output.print_all(render_care.restored(done))
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
-    for command in (clean, backup, restore):
-        app.command(cls=Command)(command)

@@ -5,10 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dropzone.commands.command import Command
 from dropzone.commands.options import Config, Json
-
-app = typer.Typer()
 
 
 class Step(StrEnum):
@@ -30,7 +27,6 @@ Steps = Annotated[
 ]
 
 
-@app.command(cls=Command)
 def top(
     *,
     once: Annotated[
@@ -47,7 +43,6 @@ def top(
     live.top(config, once=once)
 
 
-@app.command(cls=Command)
 def reload(*, config: Config = None, as_json: Json = False) -> None:
     """Let the running daemon read its configuration again; tell what changed.
 
@@ -60,7 +55,6 @@ def reload(*, config: Config = None, as_json: Json = False) -> None:
     raise typer.Exit(reloader.reload(config, as_json=as_json))
 
 
-@app.command(cls=Command)
 def pause(
     *,
     zone: Zone = None,
@@ -92,7 +86,6 @@ def pause(
     )
 
 
-@app.command(cls=Command)
 def resume(
     *,
     zone: Zone = None,

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dropzone.commands import service_install as installing
+from dropzone.commands import service_install
 from dropzone.commands.service_units import Service
 
 
@@ -15,34 +15,34 @@ def install(
     dry_run: bool,
 ) -> None:
     """Install the service, or with ``dry_run`` only tell how."""
-    service, first = installing.chosen(
+    service, first = service_install.chosen(
         of_user=of_user, zone=zone, file=config, user=user
     )
     # A dry run tells how it would be, on a machine where it is not to be, too.
     if not dry_run:
-        installing.check(service)
-    steps = installing.plan(service, zone=first)
+        service_install.check(service)
+    steps = service_install.plan(service, zone=first)
     if dry_run:
         _tell([f"would {step.told()}" for step in steps])
-        _tell(installing.contents(steps))
+        _tell(service_install.contents(steps))
         return
-    installing.act(steps, _print)
+    service_install.act(steps, _print)
     _tell(["", *_started(service)])
 
 
 def uninstall(*, of_user: bool, dry_run: bool) -> None:
     """Take the service away, and nothing of what it worked on."""
-    steps = installing.removal(of_user=of_user)
+    steps = service_install.removal(of_user=of_user)
     if dry_run:
         _tell([f"would {step.told()}" for step in steps])
         return
-    installing.check_removal(of_user=of_user)
-    installing.act(steps, _print)
-    _tell(["", *installing.left(of_user=of_user)])
+    service_install.check_removal(of_user=of_user)
+    service_install.act(steps, _print)
+    _tell(["", *service_install.left(of_user=of_user)])
 
 
 def _started(service: Service) -> list[str]:
-    return ["The service runs.", "", *installing.next_commands(service)]
+    return ["The service runs.", "", *service_install.next_commands(service)]
 
 
 def _tell(lines: list[str]) -> None:
