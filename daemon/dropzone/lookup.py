@@ -18,6 +18,7 @@ from dropzone.models import ENDED, Job, Outcome, Status
 from dropzone.places import unquoted
 from dropzone.readiness import NameFilter, refusal
 from dropzone.settings import Settings, Zone
+from dropzone.text import folded, forms
 
 RETRIED = "retried"
 _MOST = 20
@@ -96,7 +97,14 @@ class Zones:
         return sorted(jobs, key=lambda job: job.id, reverse=True)[:limit]
 
     def jobs(self, words: str) -> list[tuple[Zone, Journal, Job]]:
-        """Return the jobs that a path, a name, an id or a hash means, newest first."""
+        """Return the jobs that a path, a name, an id or a hash means, newest first.
+
+        Where none has the very name, those that have it in another form of Unicode.
+        """
+        each = (found for form in forms(words) if (found := self._jobs(form)))
+        return next(each, [])
+
+    def _jobs(self, words: str) -> list[tuple[Zone, Journal, Job]]:
         file = os.path.abspath(os.fsencode(words))
         found = []
         for zone, journal in self.journals:
@@ -122,9 +130,8 @@ class Zones:
             Found(job, lies_in(job, zone.path), None, receipt)
             for zone, journal in self.journals
             if journal.rows("dropped")[0]["jobs"]
-            for job, receipt in past.find(
-                zone.path / "state" / "receipts", words, _MOST
-            )
+            for form in forms(words)
+            for job, receipt in past.find(zone.path / "state" / "receipts", form, _MOST)
         ]
 
     def lying(self, words: str, *, part: bool = False) -> list[Lying]:
@@ -132,19 +139,19 @@ class Zones:
 
         With ``part`` also a few whose paths contain them, where none is named.
         """
-        name = os.fsencode(words)
         found = []
         for zone in self._zones:
-            area, path = _below(zone, os.path.abspath(name)) or ("", b"")
-            if area != "input":
-                path = _inside(name)
-            found += list(self._lying(zone, path))
+            for name in map(os.fsencode, forms(words)):
+                area, path = _below(zone, os.path.abspath(name)) or ("", b"")
+                if area != "input":
+                    path = _inside(name)
+                found += list(self._lying(zone, path))
         if found or not part:
             return found
         return [
             one
             for zone in self._zones
-            for path in _containing(os.fsencode(zone.path / "input"), name)
+            for path in _containing(os.fsencode(zone.path / "input"), folded(words))
             for one in self._lying(zone, path)
         ]
 
@@ -221,14 +228,14 @@ def _inside(name: bytes) -> bytes:
     return b"" if leads_out else path
 
 
-def _containing(root: bytes, words: bytes) -> Iterator[bytes]:
+def _containing(root: bytes, words: str) -> Iterator[bytes]:
     """Yield the first paths below ``root`` that contain the words, of so many files."""
-    wanted, found, looked = words.lower(), 0, 0
+    found = looked = 0
     for folder, _, names in os.walk(root):
         below = os.path.relpath(folder, root)
         for name in names:
             path = name if below == b"." else os.path.join(below, name)
-            if wanted in path.lower():
+            if words in folded(path):
                 found += 1
                 yield path
         looked += len(names) + 1

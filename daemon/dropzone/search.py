@@ -12,7 +12,7 @@ from dropzone.embed import Embedder
 from dropzone.errors import UsageError
 from dropzone.sessions.postgres import PostgresSession, half_vectors
 from dropzone.sessions.postgres_connection import Connection
-from dropzone.text import clean, display
+from dropzone.text import clean, composed, display, forms
 
 SQL = queries.load("dropzone", "sql/search.sql")
 
@@ -82,9 +82,9 @@ class _Query:
 class Where:
     """What documents are searched: all that fit what is not None.
 
-    ``name`` is part of the path, in letters of any case (A to Z), ``since`` and
-    ``until`` are times of a drop (epoch). ``given`` is what a person said of the file,
-    as NAME=VALUE, or NAME alone for any value.
+    ``name`` is part of the path, in letters of any case (A to Z) and any Unicode form,
+    ``since`` and ``until`` are times of a drop (epoch). ``given`` is what a person said
+    of the file, as NAME=VALUE, or NAME alone for any value.
     """
 
     collection: str | None = None
@@ -98,15 +98,17 @@ class Where:
     def parameters(self) -> dict[str, Any]:
         """Return what the statements take."""
         given_name, sign, value = (self.given or "").partition("=")
+        names = None if self.name is None else map(_as_shown, forms(self.name))
+        collection = self.collection
         of_paths = (self.zone, self.name, self.since, self.until)
         return {
-            "collection": _cleaned(self.collection),
+            "collections": None if collection is None else forms(clean(collection)),
             "doc_type": _cleaned(self.doc_type),
             "given_name": clean(given_name) if given_name else None,
             "given_value": clean(value) if sign else None,
             "of_paths": any(one is not None for one in of_paths),
             "zone": _cleaned(self.zone),
-            "name": None if self.name is None else _as_shown(self.name),
+            "names": None if names is None else list(names),
             "since": _first_id(self.since or 0.0),
             "until": _first_id(_LAST_MOMENT if self.until is None else self.until),
         }
@@ -174,7 +176,7 @@ class Search:
             ServiceUnavailable: Postgres cannot be asked; nothing is repeated here.
 
         """
-        plain = clean(text).strip()
+        plain = composed(clean(text)).strip()
         if not plain:
             raise UsageError("The query is empty.", hint="Give at least one word.")
         if mode not in get_args(Mode):

@@ -8,6 +8,9 @@ import unicodedata
 _DROPPED = dict.fromkeys([*range(9), 11, *range(14, 32), 127])
 # Most text needs nothing, and a search costs a tenth of a translation.
 _UNCLEAN = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f\ud800-\udfff]")
+# Putting marks in order takes the square of how many follow each other, so a text is
+# composed in pieces. Nothing composes with white space before it.
+_PIECE = re.compile(r"(?s).{1,500}(?!\S)|.{1,500}")
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
@@ -22,6 +25,31 @@ def clean(text: str) -> str:
         return text.translate(_DROPPED)
     whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return whole.translate(_DROPPED)
+
+
+def composed(text: str) -> str:
+    """Return ``text`` in Unicode's form NFC, where a letter has its marks in itself."""
+    if text.isascii():
+        return text
+    return "".join(unicodedata.normalize("NFC", part) for part in _PIECE.findall(text))
+
+
+def folded(name: bytes | str) -> str:
+    """Return a name as names are compared: composed, and without sizes of letters."""
+    if isinstance(name, bytes):
+        name = name.decode("utf-8", "replace")
+    # Some letters fold into others only when they are taken apart.
+    apart = unicodedata.normalize("NFD", name).casefold()
+    return unicodedata.normalize("NFC", apart)
+
+
+def forms(name: str) -> list[str]:
+    """Return ``name`` as it is, and in the other forms that systems give it.
+
+    Macs may take letters and their marks apart (NFD), others have them in one (NFC).
+    """
+    other = (unicodedata.normalize(form, name) for form in ("NFC", "NFD"))
+    return list(dict.fromkeys([name, *other]))
 
 
 def display(name: bytes | str) -> str:

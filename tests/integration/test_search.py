@@ -1,4 +1,5 @@
 import hashlib
+import unicodedata
 
 import pytest
 from pydantic import SecretStr
@@ -20,6 +21,7 @@ TEXTS = {
     "vacuum.txt": "Autovacuum removes dead rows, so tables stay small.",
     "backup.txt": "Use pg_basebackup --tablespace-mapping to move a tablespace.",
     "index.txt": "An index makes queries fast but inserts slow.",
+    "cafe.txt": "The café serves crème brûlée.",
     "quote.txt": "It's a 'quoted' word with a back\\slash & an ampersand.",
     "stop.txt": "To be or not to be, that is the question.",
     "long.txt": "\n".join(f"Replication slot number {n} lags." for n in range(9)),
@@ -81,11 +83,14 @@ def corpus(services):
     ("where", "names"),
     [
         (Where(), {"Größe 1.pdf", "a\\b.txt", "old.txt"}),
-        (Where(collection="papers"), {"Größe 1.pdf"}),
+        (Where(collection="größen"), {"Größe 1.pdf"}),
+        (Where(collection="gro\u0308ßen"), {"Größe 1.pdf"}),
         (Where(doc_type="txt"), {"a\\b.txt", "old.txt"}),
         (Where(zone="z"), {"Größe 1.pdf", "a\\b.txt", "old.txt"}),
         (Where(zone="y"), set()),
         (Where(name="Größe 1.P"), {"Größe 1.pdf"}),
+        (Where(name="GRo\u0308ße 1.P"), {"Größe 1.pdf"}),
+        (Where(name="Grosse"), set()),
         (Where(name="a\\B"), {"a\\b.txt"}),
         (Where(name="%"), set()),
         (Where(since=1000.0), {"Größe 1.pdf", "a\\b.txt"}),
@@ -95,7 +100,7 @@ def corpus(services):
         (Where(given="author"), {"Größe 1.pdf", "a\\b.txt"}),
         (Where(given="author="), set()),
         (Where(given="no\0body"), set()),
-        (Where(collection="papers", doc_type="txt", name="x"), set()),
+        (Where(collection="größen", doc_type="txt", name="x"), set()),
     ],
 )
 def test_only_what_fits_is_searched(filtered, where, names, mode):
@@ -109,7 +114,8 @@ def filtered(services):
     session.migrate()
     made = Corpus(session)
     text = "The walrus sleeps"
-    made.add("papers/Größe 1.pdf", text, "papers", "pdf", {"author": "Ada"})
+    apart = unicodedata.normalize("NFD", "größen")
+    made.add(f"{apart}/Größe 1.pdf", text, apart, "pdf", {"author": "Ada"})
     made.add("a\\b.txt", f"{text} long.", given={"author": "Bob", "year": "1843"})
     made.add("old.txt", f"{text} on ice.", job_id=f"{500_000:012x}" + "0" * 20)
     yield made
@@ -136,6 +142,13 @@ def test_a_hit_says_where_it_is(shared):
 def test_the_mode_says_what_matched(shared):
     assert shared.search("dead rows", mode="text")[0].matched_by == "text"
     assert shared.search("dead rows", mode="vector")[0].matched_by == "vector"
+
+
+def test_words_are_found_in_whatever_unicode_form(shared):
+    for form in ("NFC", "NFD"):
+        for words in ("café", '"crème brûlée"'):
+            asked = unicodedata.normalize(form, words)
+            assert shared.names(asked, mode="text") == ["cafe.txt"]
 
 
 def test_an_identifier_is_found(shared):

@@ -8,6 +8,7 @@ objects of its bucket. Its README tells how it was made.
 import json
 import sqlite3
 import tarfile
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 
 from daemons import DEADLINE, ZoneOfTest, zone_on
 from dropzone.embedded import ServiceAddresses
-from dropzone.journal import Journal, copying, schema
+from dropzone.journal import Journal, Wanted, copying, schema
 from dropzone.receipts import Position, Receipts
 from servers import s3_client
 
@@ -92,6 +93,24 @@ def test_a_journal_is_brought_up_whole_or_not_at_all(tmp_path: Path) -> None:
         connection.execute("DROP TABLE dropped")
     journal = Journal(path)
     assert len(journal.newest(10)) == 6
+    journal.close()
+
+
+def test_names_of_an_older_journal_are_found_in_whatever_unicode_form(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "journal.sqlite"
+    with tarfile.open(_SAMPLE) as packed:
+        member = packed.extractfile("./state/journal.sqlite")
+        assert member is not None
+        path.write_bytes(member.read())
+    apart = unicodedata.normalize("NFD", "Öl/Übersicht.txt").encode()
+    with sqlite3.connect(path) as connection:
+        (first,) = connection.execute("SELECT min(id) FROM jobs").fetchone()
+        connection.execute("UPDATE jobs SET path = ? WHERE id = ?", (apart, first))
+    journal = Journal(path)
+    (found,) = journal.listed(Wanted(text="öl/übersicht"), 10)
+    assert (found.id, found.path) == (first, apart)
     journal.close()
 
 

@@ -123,6 +123,13 @@ def test_what_postgres_refuses_never_comes_out():
         value.encode("utf-8")
 
 
+def test_letters_are_taken_together_with_their_marks():
+    data = b"# Gro\xcc\x88\xc3\x9fe\n\n" + "e\u0301 ".encode() * 1000
+    first = read(data, "md", 9000).blocks[0]
+    assert first.heading == ("Größe",)
+    assert set(first.text.partition("\n")[2].split()) == {"é"}
+
+
 def test_text_over_the_limit_is_cut_and_says_so():
     found = read(("ä" * 5000).encode(), "txt", 1000)
 

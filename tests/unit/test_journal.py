@@ -3,6 +3,7 @@ import os
 import shutil
 import tempfile
 import time
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -315,3 +316,25 @@ def test_a_part_of_a_path_is_found_whatever_the_size_of_its_letters(
     name = "Übersicht Öl [1]*?".encode() + b"/w\xff\xfehale\xe2\x80\xae.txt"
     journal.add([new_job(path=name)])
     assert bool(journal.listed(Wanted(text=words), 10)) is found
+
+
+@pytest.mark.parametrize(
+    "words", ["Čačak/Übersicht", "čačak/übersicht", "ÜBERSICHT 한", "ßen.t", "SSEN.T"]
+)
+@pytest.mark.parametrize("asked", ["NFC", "NFD"])
+@pytest.mark.parametrize("folder", ["NFC", "NFD"])
+@pytest.mark.parametrize("name", ["NFC", "NFD"])
+def test_a_name_is_found_in_whatever_unicode_form(journal, words, asked, folder, name):
+    collection = unicodedata.normalize(folder, "Čačak")
+    path = f"{collection}/{unicodedata.normalize(name, 'Übersicht 한 Größen.txt')}"
+    job = new_job(path=path.encode(), collection=collection)
+    journal.add([job])
+    wanted = Wanted(
+        text=unicodedata.normalize(asked, words),
+        collection=unicodedata.normalize(asked, "Čačak"),
+    )
+    (found,) = journal.listed(wanted, 10)
+    assert found == job
+    # A letter without its marks is another letter, and so it is in every form.
+    assert not journal.listed(Wanted(text="Ubersicht"), 10)
+    assert not journal.listed(Wanted(text="bersicht", collection="Cacak"), 10)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from dropzone.text import clean
+from dropzone.text import clean, composed
 
 # What a note in ``Extracted.notes`` says; the words are stored and shown.
 BINARY = "binary"
@@ -97,7 +97,7 @@ def read(data: bytes, doc_type: str, max_characters: int) -> Extracted:
     if not blocks and BINARY not in notes:
         notes.append(NO_TEXT)
     metadata = {
-        clean(key): clean(value)[:_METADATA_CHARACTERS].strip()
+        clean(key): composed(clean(value)[:_METADATA_CHARACTERS]).strip()
         for key, value in found.metadata.items()
     }
     kept = {key: value for key, value in metadata.items() if value}
@@ -106,8 +106,9 @@ def read(data: bytes, doc_type: str, max_characters: int) -> Extracted:
 
 def _cleaned(blocks: Iterable[Block]) -> Iterator[Block]:
     for block in blocks:
-        if text := clean(block.text).strip():
-            heading = tuple(clean(part).strip() for part in block.heading)
+        # One form of each letter, so that words are found however they are written.
+        if text := composed(clean(block.text)).strip():
+            heading = tuple(composed(clean(part)).strip() for part in block.heading)
             yield replace(block, text=text, heading=heading)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from dropzone import queries
 from dropzone.errors import DropzoneError, ZoneError
 from dropzone.journal import schema
-from dropzone.journal.pattern import containing, containing_shown
+from dropzone.journal.pattern import containing, containing_shown, folded_path
 from dropzone.journal.writer import (
     JobConflict,
     Statement,
@@ -23,6 +23,7 @@ from dropzone.journal.writer import (
     translated,
 )
 from dropzone.models import ENDED, Job, Outcome, Status
+from dropzone.text import forms
 
 __all__ = [
     "REASON_LENGTH",
@@ -353,7 +354,9 @@ class Journal:
 
     def listed(self, wanted: Wanted, limit: int) -> list[Job]:
         """Return the jobs that fit, the newest first."""
-        values = {**dataclasses.asdict(wanted), "shown": None}
+        values = {**dataclasses.asdict(wanted), "shown": None, "collections": None}
+        if wanted.collection is not None:
+            values["collections"] = json.dumps(forms(wanted.collection))
         if wanted.text is not None:
             values["text"] = containing(wanted.text)
             values["shown"] = containing_shown(wanted.text)
@@ -454,11 +457,13 @@ def _row(job: Job) -> dict[str, Any]:
     row = {name: getattr(job, name) for name in Job.__dataclass_fields__}
     row["data"] = json.dumps(row["data"], ensure_ascii=True)
     row["metadata"] = json.dumps(row["metadata"], ensure_ascii=True)
+    row["folded"] = folded_path(job.path)
     return row
 
 
 def _job(row: sqlite3.Row) -> Job:
     values = dict(row)
+    del values["folded"]
     values["status"] = Status(values["status"])
     for name, kind in (("outcome", Outcome), ("resume_status", Status)):
         values[name] = kind(values[name]) if values[name] else None

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from dropzone import queries
 from dropzone.errors import ConfigurationError, ZoneError
+from dropzone.journal.pattern import folded_path
 from dropzone.journal.writer import JournalDamaged
 
-VERSION = 3
+VERSION = 4
 # No dropzone ever gets here: the number was overwritten.
 _LATEST_VERSION = 10_000
 
@@ -76,6 +77,7 @@ def _bring_up(connection: sqlite3.Connection, version: int) -> None:
         if version
         else ["schema.sql"]
     )
+    connection.create_function("folded", 1, folded_path, deterministic=True)
     wanted = ";".join(queries.text("dropzone.journal", name) for name in names)
     connection.executescript(
         f"BEGIN IMMEDIATE;{wanted};PRAGMA user_version = {VERSION};COMMIT;"

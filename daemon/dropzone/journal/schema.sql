@@ -33,7 +33,9 @@ CREATE TABLE jobs (
     data           TEXT NOT NULL,
     metadata       TEXT NOT NULL,
     removed_at     REAL,
-    removed_by     TEXT
+    removed_by     TEXT,
+    -- The path as paths are compared, unless lower() is enough for it.
+    folded         TEXT
 ) WITHOUT ROWID;
 
 CREATE INDEX jobs_by_status ON jobs (status, outcome);

@@ -3,13 +3,14 @@ INSERT INTO jobs (
     id, zone, collection, path, status, size, mtime_ns, device, inode, sha256, doc_type,
     s3_key, outcome, attempts, resume_status, error_step, error_class, error_message,
     retry_at, created_at, started_at, last_activity, ended_at, end_reason, version,
-    lease_owner, lease_token, batch_id, data, metadata, removed_at, removed_by
+    lease_owner, lease_token, batch_id, data, metadata, removed_at, removed_by,
+    folded
 ) VALUES (
     :id, :zone, :collection, :path, :status, :size, :mtime_ns, :device, :inode, :sha256,
     :doc_type, :s3_key, :outcome, :attempts, :resume_status, :error_step, :error_class,
     :error_message, :retry_at, :created_at, :started_at, :last_activity, :ended_at,
     :end_reason, :version, :lease_owner, :lease_token, :batch_id, :data, :metadata,
-    :removed_at, :removed_by
+    :removed_at, :removed_by, :folded
 )
 
 -- name: save
@@ -70,15 +71,17 @@ SELECT * FROM jobs
 WHERE id < :before AND id >= :after
     AND (:status IS NULL OR status = :status)
     AND (:outcome IS NULL OR outcome = :outcome)
-    AND (:collection IS NULL OR collection = :collection)
+    AND (:collections IS NULL
+        OR collection IN (SELECT value FROM json_each(:collections)))
     AND (:sha256 IS NULL OR sha256 = :sha256)
     AND (:doc_type IS NULL OR doc_type = :doc_type)
     AND (:step IS NULL OR error_step = :step)
     AND (:reason IS NULL OR substr(end_reason, 1, 1000) = :reason)
     AND (NOT :open OR (status = 'failed' AND end_reason <> 'retried'
         AND removed_at IS NULL))
-    AND (:text IS NULL OR lower(CAST(path AS TEXT)) GLOB :text
-        OR (:shown IS NOT NULL AND lower(CAST(path AS TEXT)) GLOB :shown))
+    AND (:text IS NULL OR coalesce(folded, lower(CAST(path AS TEXT))) GLOB :text
+        OR (:shown IS NOT NULL
+            AND coalesce(folded, lower(CAST(path AS TEXT))) GLOB :shown))
 ORDER BY id DESC LIMIT :limit
 
 -- name: kinds

@@ -13,15 +13,11 @@ FROM unnest(%s::text[]) AS quoted (words),
     phraseto_tsquery('english', quoted.words) AS phrase
 WHERE numnode(phrase) > 0
 
--- name: by_words
-SELECT
-    chunk.document_id, chunk.seq,
-    ts_rank(chunk.tsv, %(words)s::tsquery, 1)::float8 AS score
-FROM dropzone.chunks AS chunk
-JOIN dropzone.documents AS document ON document.id = chunk.document_id
-WHERE chunk.tsv @@ coalesce(%(phrases)s, %(words)s)::tsquery
-    AND NOT document.superseded
-    AND (%(collection)s::text IS NULL OR document.collection = %(collection)s)
+-- name: fits
+-- Only the documents that are searched.
+AND NOT document.superseded
+    AND (%(collections)s::text[] IS NULL
+        OR document.collection = ANY(%(collections)s::text[]))
     AND (%(doc_type)s::text IS NULL OR document.doc_type = %(doc_type)s)
     AND (%(given_name)s::text IS NULL
         OR document.metadata -> 'given' ->> %(given_name)s::text
@@ -31,9 +27,20 @@ WHERE chunk.tsv @@ coalesce(%(phrases)s, %(words)s)::tsquery
         WHERE path.document_id = document.id
             AND path.job_id >= %(since)s::uuid AND path.job_id < %(until)s::uuid
             AND (%(zone)s::text IS NULL OR path.zone = %(zone)s)
-            AND (%(name)s::text IS NULL
-                OR strpos(lower(encode(path.path, 'escape')), %(name)s) > 0)
+            AND (%(names)s::text[] IS NULL OR EXISTS (
+                SELECT FROM unnest(%(names)s::text[]) AS form (name)
+                WHERE strpos(lower(encode(path.path, 'escape')), form.name) > 0
+            ))
     ))
+
+-- name: by_words
+SELECT
+    chunk.document_id, chunk.seq,
+    ts_rank(chunk.tsv, %(words)s::tsquery, 1)::float8 AS score
+FROM dropzone.chunks AS chunk
+JOIN dropzone.documents AS document ON document.id = chunk.document_id
+WHERE chunk.tsv @@ coalesce(%(phrases)s, %(words)s)::tsquery
+    -- include: fits
 ORDER BY score DESC, chunk.document_id DESC, chunk.seq
 LIMIT %(limit)s
 
@@ -43,20 +50,7 @@ SELECT chunk.document_id, chunk.seq, 1.0::float8 AS score
 FROM dropzone.chunks AS chunk
 JOIN dropzone.documents AS document ON document.id = chunk.document_id
 WHERE chunk.text ILIKE %(pattern)s
-    AND NOT document.superseded
-    AND (%(collection)s::text IS NULL OR document.collection = %(collection)s)
-    AND (%(doc_type)s::text IS NULL OR document.doc_type = %(doc_type)s)
-    AND (%(given_name)s::text IS NULL
-        OR document.metadata -> 'given' ->> %(given_name)s::text
-            = coalesce(%(given_value)s, document.metadata -> 'given' ->> %(given_name)s))
-    AND (NOT %(of_paths)s OR EXISTS (
-        SELECT FROM dropzone.paths AS path
-        WHERE path.document_id = document.id
-            AND path.job_id >= %(since)s::uuid AND path.job_id < %(until)s::uuid
-            AND (%(zone)s::text IS NULL OR path.zone = %(zone)s)
-            AND (%(name)s::text IS NULL
-                OR strpos(lower(encode(path.path, 'escape')), %(name)s) > 0)
-    ))
+    -- include: fits
 ORDER BY chunk.document_id DESC, chunk.seq
 LIMIT %(limit)s
 
@@ -70,20 +64,7 @@ FROM (
     JOIN dropzone.embedding_models AS model ON model.id = vector.model_id
     JOIN dropzone.documents AS document ON document.id = vector.document_id
     WHERE model.fingerprint = %(fingerprint)s
-        AND NOT document.superseded
-        AND (%(collection)s::text IS NULL OR document.collection = %(collection)s)
-        AND (%(doc_type)s::text IS NULL OR document.doc_type = %(doc_type)s)
-        AND (%(given_name)s::text IS NULL
-        OR document.metadata -> 'given' ->> %(given_name)s::text
-            = coalesce(%(given_value)s, document.metadata -> 'given' ->> %(given_name)s))
-        AND (NOT %(of_paths)s OR EXISTS (
-            SELECT FROM dropzone.paths AS path
-            WHERE path.document_id = document.id
-                AND path.job_id >= %(since)s::uuid AND path.job_id < %(until)s::uuid
-                AND (%(zone)s::text IS NULL OR path.zone = %(zone)s)
-                AND (%(name)s::text IS NULL
-                    OR strpos(lower(encode(path.path, 'escape')), %(name)s) > 0)
-        ))
+        -- include: fits
         AND (%(phrases)s::text IS NULL OR EXISTS (
             SELECT FROM dropzone.chunks AS chunk
             WHERE chunk.document_id = vector.document_id
