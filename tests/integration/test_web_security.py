@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import pytest
 import structlog
+from psycopg.conninfo import conninfo_to_dict, make_conninfo  # noqa: TID251
 from pydantic import ValidationError
 
 from daemons import ZoneOfTest, wait_for, zone_on
@@ -32,6 +33,7 @@ from dropzone.web import (
 from dropzone.web.page import site
 from dropzone.web.server import WebServer
 from dropzone.web_settings import Web
+from faultproxy import FaultProxy, proxy_to
 from uploading import Sender
 from webclient import Answer, ask, connect, get, post, submit
 
@@ -89,11 +91,25 @@ def local(
 
 
 @pytest.fixture(scope="module")
+def postgres(services: ServiceAddresses) -> Iterator[FaultProxy]:
+    """The way of the guarded daemon to its database."""
+    parts = conninfo_to_dict(services.database_url)
+    with proxy_to(f"{parts['host']}/.s.PGSQL.{parts['port']}") as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
 def guarded(
-    tmp_path_factory: pytest.TempPathFactory, services: ServiceAddresses
+    tmp_path_factory: pytest.TempPathFactory,
+    services: ServiceAddresses,
+    postgres: FaultProxy,
 ) -> Iterator[tuple[ZoneOfTest, str]]:
     """A daemon with a token for each role and one for scrapers, and its address."""
     zone = zone_on(tmp_path_factory.mktemp("guarded"), services)
+    direct = zone.environment["DATABASE_URL"]
+    zone.environment["DATABASE_URL"] = make_conninfo(
+        direct, host="127.0.0.1", port=postgres.port
+    )
     zone.environment["DROPZONE_WEB_TOKENS"] = f"{TOKENS}\ndora drop {DROPPER}"
     zone.environment["DROPZONE_WEB_TOKEN"] = SCRAPER
     process = zone.start()
@@ -695,6 +711,41 @@ def test_13_one_who_follows_much_leaves_room_for_others(guarded):
         assert {follow(OTHER) for _ in range(60)} == {200}
         assert follow(OTHER) == 503
         assert follow(TOKEN) == 200
+
+
+def test_13_searches_that_hang_hold_up_nothing_else(guarded, postgres):
+    _, url = guarded
+    anna, rita = bearer(TOKEN), bearer(OTHER)
+    search = f"{url}/api/v1/search?q=alert"
+    # What is known of the collections is told on while Postgres hangs.
+    assert get(f"{url}/drop", **anna).status == get(search, **anna).status == 200
+    answers: list[Answer] = []
+    asking = [
+        threading.Thread(target=lambda: answers.append(get(search, **anna)))
+        for _ in range(8)
+    ]
+    postgres.freeze()
+    try:
+        for one in asking:
+            one.start()
+        wait_for(lambda: answers, "one is refused")
+        for path in ("/", "/failures", "/files", "/settings", "/drop"):
+            assert get(url + path, **anna).status == 200, path
+        assert get(f"{url}/api/v1/jobs", **rita).status == 200
+        for change in ("pause", "resume"):
+            given = {"steps": ["track"]}
+            assert post(f"{url}/api/v1/{change}", given, **anna).status == 200
+        # None of them was answered: it still hangs.
+        assert {answer.status for answer in answers} <= {429, 503}
+        assert all(int(answer.headers["retry-after"]) for answer in answers)
+    finally:
+        postgres.heal()
+        for one in asking:
+            one.join(60)
+    told = [answer.json["detail"] for answer in answers if answer.status == 429]
+    assert told
+    assert "2 are worked on at once" in told[0]
+    wait_for(lambda: get(search, **anna).status == 200, "it answers again")
 
 
 def test_13_a_form_or_a_header_without_end_is_no_fault_of_ours(url):

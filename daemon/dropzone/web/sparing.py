@@ -1,6 +1,5 @@
 """Answers that are kept for a while, so that many who ask cost little."""
 
-import math
 import threading
 import time
 from collections.abc import Callable
@@ -18,11 +17,9 @@ class Sparing(Generic[T]):
         self,
         ask: Callable[[], T],
         least_seconds: float = 0.0,
-        most_seconds: float = math.inf,
     ) -> None:
         self._ask = ask
         self._least = least_seconds
-        self._most = most_seconds
         self._known: tuple[T] | None = None
         self._until = 0.0
         self._lock = threading.Lock()
@@ -38,6 +35,5 @@ class Sparing(Generic[T]):
             if self._known is None or begun >= self._until:
                 self._known = (self._ask(),)
                 end = time.monotonic()
-                kept = max(self._least, (end - begun) / _SHARE)
-                self._until = end + min(kept, self._most)
+                self._until = end + max(self._least, (end - begun) / _SHARE)
             return self._known[0]

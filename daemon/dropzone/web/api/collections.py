@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from dropzone import queries, status
-from dropzone.errors import DropzoneError
+from dropzone import status
 from dropzone.journal import Journal
 from dropzone.lookup import Zones
 from dropzone.places import collection_of
@@ -16,16 +15,13 @@ from dropzone.settings import Zone
 from dropzone.text import display
 from dropzone.web.api import models
 from dropzone.web.api.backend import Backend
+from dropzone.web.api.documents import Counts, Documents
 from dropzone.web.api.operation import Ask, Operation
 from dropzone.web.problems import Problem
 from dropzone.web.sparing import Sparing
 
-_SQL = queries.load("dropzone", "sql/collections.sql")
 # A look into input/ takes a few milliseconds at most.
 _MOST_ENTRIES = 5_000
-# Nobody should wait for counts while Postgres hangs, nor miss them long after.
-_PATIENCE_SECONDS, _MOST_SECONDS = 3.0, 15.0
-_Documents = dict[str, Counter[str]]
 
 
 class Collected:
@@ -37,9 +33,7 @@ class Collected:
 
     def __init__(self, backend: Backend) -> None:
         self._counted = Sparing(lambda: _all_counted(backend))
-        self._documents = Sparing(
-            lambda: _documents(backend), most_seconds=_MOST_SECONDS
-        )
+        self._documents = Documents(backend)
 
     def operations(self) -> Sequence[Operation]:
         return (
@@ -133,25 +127,8 @@ def _folders(zone: Zone) -> Iterator[str]:
 
 
 def _told(
-    zone: str, counted: dict[str, Any], documents: _Documents | None
+    zone: str, counted: dict[str, Any], documents: Counts | None
 ) -> dict[str, Any]:
     name = counted["collection"]
     count = None if documents is None else documents.get(name, Counter()).total()
     return {**counted, "zone": zone, "documents": count}
-
-
-def _documents(backend: Backend) -> tuple[_Documents | None, str]:
-    """Return how many documents of each type there are; why not, if so."""
-    found: _Documents = {}
-    try:
-        # Not repeated: nobody should wait for these counts.
-        postgres = backend.connected().postgres
-        with postgres.connection(patience=_PATIENCE_SECONDS) as connection:
-            for row in connection.execute(_SQL["documents"]):
-                by_type = found.setdefault(row["collection"], Counter())
-                by_type[row["doc_type"]] = row["documents"]
-    except Problem as problem:
-        return None, problem.detail
-    except DropzoneError as error:
-        return None, error.message
-    return found, ""

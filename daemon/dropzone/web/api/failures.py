@@ -150,6 +150,7 @@ OPERATIONS = (
         models.PutBacks,
         Role.OPERATE,
         body=Retrying,
+        asks_servers=True,
     ),
     Operation(
         *("POST", "/api/v1/failures/retry", "retry_all"),
@@ -159,6 +160,7 @@ OPERATIONS = (
         models.PutBacks,
         Role.OPERATE,
         body=Alike,
+        asks_servers=True,
     ),
     Operation(
         *("POST", "/api/v1/jobs/{job}/retry", "retry_one"),
@@ -167,5 +169,6 @@ OPERATIONS = (
         models.PutBack,
         Role.OPERATE,
         body=Given,
+        asks_servers=True,
     ),
 )

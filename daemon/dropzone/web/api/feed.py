@@ -51,11 +51,11 @@ class Feed:
     def __init__(
         self,
         snapshot: Callable[[], models.Overview],
-        threads: Any,
         stop: threading.Event,
     ) -> None:
         self._snapshot = snapshot
-        self._threads = threads
+        # It never waits for those who ask, nor they for it.
+        self._thread = anyio.CapacityLimiter(1)
         self._stop = stop
         # Numbers of another process mean nothing here.
         self._name = secrets.token_hex(4)
@@ -140,7 +140,7 @@ class Feed:
         while self._readers.total() and not self._stop.is_set():
             try:
                 text, compared = await anyio.to_thread.run_sync(
-                    self._read, limiter=self._threads
+                    self._read, limiter=self._thread
                 )
             except (DropzoneError, OSError):
                 # The disk may be away: what is known stays, and the next look tells.

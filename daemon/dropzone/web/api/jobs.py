@@ -291,6 +291,7 @@ OPERATIONS = (
         "The whole journey of one file.",
         one,
         models.Journey,
+        asks_servers=True,
     ),
     Operation(
         *("GET", "/api/v1/jobs/{job}/chunks", "chunks"),
@@ -298,6 +299,7 @@ OPERATIONS = (
         chunks,
         models.Chunks,
         query=Paging,
+        asks_servers=True,
     ),
     Operation(
         *("POST", "/api/v1/jobs/{job}/link", "link"),

@@ -44,7 +44,8 @@ class Looking:
                     target=pool.health, name="look at services", daemon=True
                 )
                 self._look.start()
-            look = self._look
+            look, ends = self._look, self._begun_at + patience
         if look is not None:
-            look.join(patience)
+            # Who asks while a look hangs waits no more than who began it.
+            look.join(max(0.0, ends - time.monotonic()))
         return pool.health(look=False)

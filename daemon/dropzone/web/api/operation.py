@@ -4,10 +4,9 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any
 
-import anyio
-import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,10 +18,9 @@ from dropzone.web import problems
 from dropzone.web.accounts import Caller
 from dropzone.web.api.backend import Backend
 from dropzone.web.problems import Problem
+from dropzone.web.turns import Turns
 from dropzone.web_settings import Role
 
-#: So many operations work at once; the others wait. They read the journal and files.
-THREADS = 4
 _JSON = "application/json"
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
 
@@ -52,7 +50,8 @@ class Ask:
 class Operation:
     """``call`` returns what ``answer`` is made of, or a Response.
 
-    ``role`` None lets everybody in whom the guard lets in. ``media`` is the type of an
+    ``role`` None lets everybody in whom the guard lets in. What ``asks_servers``, S3 or
+    Postgres, may hang and must not hold up the rest. ``media`` is the type of an
     answer that is not JSON. ``also`` are problems beside the usual ones. What is told
     only: ``status`` of a good answer, ``headers`` that are read, and the type of a body
     that ``takes`` no JSON.
@@ -72,16 +71,19 @@ class Operation:
     status: int = 200
     headers: type[Given] | None = None
     takes: str = ""
+    asks_servers: bool = False
 
 
-def route(operation: Operation, backend: Backend, threads: Any) -> Route:
-    """Return the route of an operation; ``threads`` limits those that work."""
+def route(operation: Operation, backend: Backend, turns: Turns) -> Route:
+    """Return the route of an operation, which works when it is its caller's turn."""
 
     async def endpoint(request: Request) -> Response:
         try:
             ask = await _ask(operation, request)
-            return await anyio.to_thread.run_sync(
-                _answered, operation, backend, ask, limiter=threads
+            return await turns.run(
+                ask.caller,
+                partial(_answered, operation, backend, ask),
+                asks_servers=operation.asks_servers,
             )
         except Problem as problem:
             return problem.response()

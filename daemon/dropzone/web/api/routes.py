@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import anyio
 from starlette.routing import BaseRoute
 
 from dropzone import __version__
@@ -25,9 +24,10 @@ from dropzone.web.api.backend import Backend
 from dropzone.web.api.doctor import Doctor
 from dropzone.web.api.feed import Feed
 from dropzone.web.api.filters import Filters
-from dropzone.web.api.operation import THREADS, Ask, Operation, route
+from dropzone.web.api.operation import Ask, Operation, route
 from dropzone.web.api.overview import Snapshots
 from dropzone.web.api.services import Services
+from dropzone.web.turns import Turns
 from dropzone.web.uploads.described import OPERATIONS
 from dropzone.web.uploads.handlers import Uploads
 
@@ -73,18 +73,18 @@ class _About:
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """The routes, the operations behind them, and the threads these share."""
+    """The routes, the operations behind them, and whose turn it is."""
 
     routes: Sequence[BaseRoute]
     operations: Sequence[Operation]
-    threads: anyio.CapacityLimiter
+    turns: Turns
 
 
 def make(backend: Backend) -> Api:
     """Return the whole API."""
-    threads = anyio.CapacityLimiter(THREADS)
+    turns = Turns()
     snapshots, about = Snapshots(backend), _About()
-    feed = Feed(snapshots, threads, backend.stop)
+    feed = Feed(snapshots, backend.stop)
     made: list[Operation] = [
         *about.own(),
         *snapshots.operations(),
@@ -104,9 +104,9 @@ def make(backend: Backend) -> Api:
     made = [_then(one, snapshots.forget) for one in made]
     uploads = Uploads(backend)
     about.operations = [*made, feed.operation, *OPERATIONS]
-    routes = [route(one, backend, threads) for one in made]
+    routes = [route(one, backend, turns) for one in made]
     found = [*routes, feed.route(), *uploads.routes()]
-    return Api(found, about.operations, threads)
+    return Api(found, about.operations, turns)
 
 
 def _then(operation: Operation, forget: Callable[[], None]) -> Operation:

@@ -59,5 +59,6 @@ OPERATIONS = (
         search,
         models.Hits,
         query=Query,
+        asks_servers=True,
     ),
 )

@@ -17,6 +17,9 @@ class Calls:
         self._backend = backend
         self._named = {one.name: one for one in operations}
 
+    def asks_servers(self, name: str) -> bool:
+        return self._named[name].asks_servers
+
     def __call__(
         self,
         name: str,

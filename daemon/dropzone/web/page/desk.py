@@ -7,7 +7,6 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
-import anyio
 import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -18,6 +17,7 @@ from dropzone.web.page.calls import Calls
 from dropzone.web.page.messages import Message, Messages
 from dropzone.web.page.rendering import Rendering
 from dropzone.web.problems import Problem
+from dropzone.web.turns import Turns
 from dropzone.web_settings import Role
 
 
@@ -51,13 +51,15 @@ class Visit:
 class View:
     """A page: ``show`` returns what its template needs, or an answer without one.
 
-    ``at`` is the entry of the navigation it belongs to.
+    ``at`` is the entry of the navigation it belongs to. ``asks_servers`` says that an
+    operation behind it does, and is waited for.
     """
 
     path: str
     template: str
     show: Callable[[Visit], Mapping[str, Any] | Response]
     at: str = ""
+    asks_servers: bool = False
 
 
 class Desk:
@@ -68,18 +70,23 @@ class Desk:
         calls: Calls,
         rendering: Rendering,
         messages: Messages,
-        threads: anyio.CapacityLimiter,
+        turns: Turns,
     ) -> None:
         self._calls = calls
         self._rendering = rendering
         self._messages = messages
-        self._threads = threads
+        self._turns = turns
 
     def route(self, view: View) -> Route:
         async def endpoint(request: Request) -> Response:
-            return await anyio.to_thread.run_sync(
-                partial(self._answered, view, request), limiter=self._threads
-            )
+            try:
+                return await self._turns.run(
+                    request.scope["caller"],
+                    partial(self._answered, view, request),
+                    asks_servers=view.asks_servers,
+                )
+            except Problem as problem:
+                return await anyio.to_thread.run_sync(self.problem, request, problem)
 
         return Route(view.path, endpoint, methods=["GET"])
 

@@ -10,8 +10,6 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-import anyio
-import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -21,6 +19,7 @@ from dropzone.web.page import links
 from dropzone.web.page.calls import Calls
 from dropzone.web.page.messages import Message, Messages
 from dropzone.web.problems import Problem
+from dropzone.web.turns import Turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +55,14 @@ class FormDesk:
         forms: Sequence[Form],
         calls: Calls,
         messages: Messages,
-        threads: anyio.CapacityLimiter,
+        turns: Turns,
         refused: Callable[[Request, Problem], Response],
     ) -> None:
         """``refused`` makes the page of a visitor who may not."""
         self._forms = {form.operation: form for form in forms}
         self._calls = calls
         self._messages = messages
-        self._threads = threads
+        self._turns = turns
         self._refused = refused
 
     def route(self) -> Route:
@@ -74,15 +73,25 @@ class FormDesk:
         form = self._forms.get(request.path_params["operation"])
         if form is None:
             return Problem(404, "There is no such form.").response()
-        return await anyio.to_thread.run_sync(
-            partial(self._taken, form, brought, request), limiter=self._threads
-        )
+        try:
+            return await self._turns.run(
+                request.scope["caller"],
+                partial(self._taken, form, brought, request),
+                asks_servers=self._calls.asks_servers(form.operation),
+            )
+        except Problem as problem:
+            # It was not its turn.
+            message = Message("bad", problem.detail, problem.what_to_do)
+            return self._led(brought, request, message)
 
     def _taken(self, form: Form, brought: Fields, request: Request) -> Response:
         try:
             message = self._done(form, brought, request)
         except Problem as problem:
             return self._refused(request, problem)
+        return self._led(brought, request, message)
+
+    def _led(self, brought: Fields, request: Request, message: Message) -> Response:
         number = self._messages.keep(request.scope["caller"].name, message)
         after = brought.one("next")
         return links.to(request.scope["prefix"], after, told=number)

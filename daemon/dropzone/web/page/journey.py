@@ -89,10 +89,10 @@ def _ask_aside(visit: Visit) -> Mapping[str, Any]:
 
 
 VIEWS = (
-    View("/files/{job}", "file.html", _journey, "files"),
-    View("/files/{job}/text", "text.html", _text, "files"),
+    View("/files/{job}", "file.html", _journey, "files", asks_servers=True),
+    View("/files/{job}/text", "text.html", _text, "files", asks_servers=True),
     View("/files/{job}/file", "", _file, "files"),
-    View("/ask/set_aside", "ask_aside.html", _ask_aside, "failures"),
+    View("/ask/set_aside", "ask_aside.html", _ask_aside, "failures", asks_servers=True),
 )
 
 

@@ -108,4 +108,4 @@ def _collections(visit: Visit) -> tuple[Any, str]:
     return told.collections, told.documents_unknown
 
 
-VIEWS = (View("/search", "search.html", _search, "search"),)
+VIEWS = (View("/search", "search.html", _search, "search", asks_servers=True),)

@@ -49,6 +49,6 @@ class Site:
 def make(backend: Backend, api: Api, rendering: Rendering) -> Site:
     """Return the pages over the API."""
     calls, messages = Calls(backend, api.operations), Messages()
-    desk = Desk(calls, rendering, messages, api.threads)
-    taken = forms.FormDesk(FORMS, calls, messages, api.threads, desk.problem)
+    desk = Desk(calls, rendering, messages, api.turns)
+    taken = forms.FormDesk(FORMS, calls, messages, api.turns, desk.problem)
     return Site([*map(desk.route, VIEWS), taken.route()], desk)

@@ -4,6 +4,7 @@ import { tellTimes } from "./times.js";
 
 const MOST_OFTEN = 2000;
 const SPREAD = 300;
+const BUSY = [429, 503];
 let wanted = false;
 let running = false;
 let before = 0;
@@ -114,6 +115,9 @@ async function refresh() {
       document.querySelectorAll("[data-live]").forEach((region) => renew(region, page));
     } else if (answer.redirected) {
       logInAgain();
+    } else if (BUSY.includes(answer.status)) {
+      wanted = true;
+      setTimeout(refreshSoon, 1000 * (Number(answer.headers.get("Retry-After")) || 5));
     }
   } catch {
     // The follower tells that the daemon is away; the next event asks again.
