@@ -15,7 +15,7 @@ from starlette.requests import cookie_parser
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dropzone.web import csrf, fields, limits, neighbours, proxies
+from dropzone.web import csrf, ending, fields, limits, neighbours, proxies
 from dropzone.web.accounts import Accounts, Caller
 from dropzone.web.attempts import Attempts
 from dropzone.web.problems import Problem
@@ -81,7 +81,9 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        send = _with_headers(send)
+        await ending.told(self._answer, scope, receive, _with_headers(send))
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         scope = self._below_prefix(scope)
         try:
