@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from dropzone.journal import Finding, JobConflict, Journal, Wanted, move
-from dropzone.journal.journal import MOVES
+from dropzone.journal.moves import MOVES
 from dropzone.models import Outcome, Status
 from zones_helpers import new_job
 

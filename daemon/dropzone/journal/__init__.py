@@ -6,16 +6,8 @@ docs/records.md.
 
 from typing import TYPE_CHECKING, Any
 
-from dropzone.journal.journal import (
-    REASON_LENGTH,
-    Batch,
-    Counts,
-    Finding,
-    JobConflict,
-    Journal,
-    Wanted,
-    move,
-)
+from dropzone.journal.journal import Journal
+from dropzone.journal.moves import move
 from dropzone.journal.session import (
     Event,
     Metric,
@@ -38,7 +30,8 @@ from dropzone.journal.session_errors import (
     SessionUnknown,
 )
 from dropzone.journal.sessions import Sessions
-from dropzone.journal.writer import JournalDamaged
+from dropzone.journal.values import REASON_LENGTH, Batch, Counts, Finding, Wanted
+from dropzone.journal.writer import JobConflict, JournalDamaged
 
 if TYPE_CHECKING:
     from dropzone.journal.sessions_async import AsyncSessions

@@ -7,7 +7,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,110 +14,12 @@ from dropzone import queries
 from dropzone.errors import DropzoneError, ZoneError
 from dropzone.journal import schema
 from dropzone.journal.pattern import containing, containing_shown, folded_path
-from dropzone.journal.writer import (
-    JobConflict,
-    Statement,
-    Unit,
-    Writer,
-    translated,
-)
-from dropzone.models import ENDED, Job, Outcome, Status
+from dropzone.journal.values import Batch, Counts, Finding, Wanted
+from dropzone.journal.writer import Statement, Unit, Writer, translated
+from dropzone.models import Job, Outcome, Status
 from dropzone.text import forms
 
-__all__ = [
-    "REASON_LENGTH",
-    "Batch",
-    "Counts",
-    "Finding",
-    "JobConflict",
-    "Journal",
-    "Wanted",
-    "move",
-]
-
 _SQL = queries.load("dropzone.journal", "statements.sql")
-#: So much of a reason tells failures apart.
-REASON_LENGTH = 1000
-
-# Drawn in docs/architecture.md. WAITING goes back to where it was.
-MOVES = {
-    Status.CLAIMING: {Status.CLAIMED},
-    Status.CLAIMED: {Status.STORED, Status.WAITING, Status.FAILED, Status.CLAIMED},
-    Status.STORED: {Status.INDEXED, Status.WAITING, Status.FAILED, Status.CLAIMED},
-    Status.INDEXED: {Status.DONE, Status.WAITING, Status.FAILED, Status.CLAIMED},
-    Status.WAITING: {Status.CLAIMED, Status.STORED, Status.INDEXED, Status.FAILED},
-    Status.DONE: set[Status](),
-    Status.FAILED: {Status.FAILED},
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something in ``input/`` that cannot become a job as it is."""
-
-    path: bytes
-    reason: str
-    hint: str
-    first_seen: float = 0.0
-    last_seen: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """The jobs of one MLflow run; ``asked_at`` is when its creation was last tried."""
-
-    id: str
-    state: str
-    opened_at: float
-    closed_at: float | None
-    asked_at: float | None
-    run_id: str | None
-    error: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which jobs are listed: those between two ids that fit all that is not None.
-
-    ``text`` is part of the path, whatever the size of the letters; ``reason`` is what
-    its first ``REASON_LENGTH`` characters say. ``open`` are those that failed and whose
-    files still lie in ``failed/``.
-    """
-
-    before: str = "g"
-    after: str = ""
-    status: str | None = None
-    outcome: str | None = None
-    collection: str | None = None
-    sha256: str | None = None
-    doc_type: str | None = None
-    step: str | None = None
-    reason: str | None = None
-    text: str | None = None
-    open: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Jobs by state and by outcome.
-
-    Of the failed, ``failed`` wait for a person in ``failed/``, ``retried`` were put
-    back, and the files of the others are ``gone``: set aside or removed.
-    """
-
-    states: Mapping[Status, int]
-    outcomes: Mapping[Outcome, int]
-    failed: int = 0
-    retried: int = 0
-
-    @property
-    def under_way(self) -> int:
-        return sum(n for state, n in self.states.items() if state not in ENDED)
-
-    @property
-    def gone(self) -> int:
-        every = self.outcomes.get(Outcome.FAILED, 0)
-        return max(0, every - self.failed - self.retried)
 
 
 class _Shrink(Unit[None]):
@@ -127,21 +28,6 @@ class _Shrink(Unit[None]):
     def work(self, connection: sqlite3.Connection) -> None:
         # Each row it yields is a page given back.
         connection.execute(_SQL["shrink"]).fetchall()
-
-
-def move(job: Job, status: Status, **changes: Any) -> Job:
-    """Return the job in its next state. Pure: ``Journal.save`` makes it durable.
-
-    Raises:
-        ValueError: the state machine has no such move.
-
-    """
-    if status not in MOVES[job.status]:
-        raise ValueError(f"a job cannot go from {job.status} to {status}")
-    now = time.time()
-    return dataclasses.replace(
-        job, status=status, last_activity=now, version=job.version + 1, **changes
-    )
 
 
 class Journal:
