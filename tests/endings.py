@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from dropzone.claiming import Claim
 from dropzone.journal import Journal, move
 from dropzone.models import Job, Outcome, Status
 from dropzone.places import unquoted
@@ -10,7 +11,7 @@ from dropzone.receipts import Receipts
 from dropzone.release import Release
 from dropzone.rescuer import Rescuer
 from dropzone.track import Batches
-from dropzone.zones import Claim, ZoneFolders
+from dropzone.zones import ZoneFolders
 from zones_helpers import IDS, tree
 
 

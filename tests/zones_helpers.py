@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from dropzone.claiming import Claim
 from dropzone.models import Job, JobIds, Status
 from dropzone.room import Growth, Room
-from dropzone.zones import Claim, ZoneFolders
+from dropzone.zones import ZoneFolders
 
 IDS = JobIds()
 DEADLINE = 10.0

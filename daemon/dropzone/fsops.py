@@ -28,6 +28,8 @@ _REMOTE = {
 }  # fmt: skip
 _libc = ctypes.CDLL(None, use_errno=True)
 
+#: From this many files on, one sync of the volume is cheaper than one for each file.
+SYNC_TOGETHER = 8
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dropzone import describing, disk, log, tries
+from dropzone.claiming import Claim
 from dropzone.extract import doc_type_of
 from dropzone.journal import Finding, Journal, move
 from dropzone.listing import Entry, Unreadable
@@ -19,7 +20,7 @@ from dropzone.places import collection_of
 from dropzone.room import Room
 from dropzone.stage import Inbox
 from dropzone.text import display
-from dropzone.zones import Claim, ZoneFolders
+from dropzone.zones import ZoneFolders
 
 #: Files that are claimed with one commit of the journal and one sync.
 CLAIM_TOGETHER = 64

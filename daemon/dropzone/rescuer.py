@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dropzone import describing, fsops, heartbeats, log
+from dropzone.claiming import Claim
 from dropzone.errors import SourceChanged
 from dropzone.extract import doc_type_of
 from dropzone.journal import Journal, move
@@ -33,7 +34,7 @@ from dropzone.receipts import Position, Receipts
 from dropzone.release import Ending, Release
 from dropzone.text import display
 from dropzone.verdict import Fail
-from dropzone.zones import Claim, ZoneFolders
+from dropzone.zones import ZoneFolders
 
 _TOGETHER = 64
 _RESTORED_TOGETHER = 1000

@@ -6,30 +6,26 @@ overwritten, never deleted.
 """
 
 import contextlib
-import dataclasses
-import errno
 import os
 import stat
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dropzone import asides, disk, fsops, listing, places, work_folders, zone_opening
+from dropzone import (
+    asides,
+    claiming,
+    disk,
+    fsops,
+    listing,
+    places,
+    work_folders,
+    zone_opening,
+)
+from dropzone.claiming import Claim
 from dropzone.errors import ServiceUnavailable, SourceChanged
 from dropzone.readiness import Lease, Signature
 from dropzone.text import display
-
-# From this many files on, one sync of the volume is cheaper than one for each file.
-_SYNC_TOGETHER = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A file to take, as it looked when it was found ready."""
-
-    job_id: str
-    path: bytes
-    signature: Signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,27 +169,7 @@ class ZoneFolders:
             OSError: it cannot be taken.
 
         """
-        parent, name = os.path.split(claim.path)
-        with contextlib.ExitStack() as stack:
-            source = fsops.open_directory(self._fds["input"], parent)
-            stack.callback(os.close, source)
-            file = fsops.open_plain(source, name)
-            stack.callback(os.close, file)
-            if fsops.signature_of(os.fstat(file)) != claim.signature:
-                raise BlockingIOError(errno.EAGAIN, "changed since it was looked at")
-            if fsops.lease(file) is Lease.BUSY:
-                raise BlockingIOError(errno.EAGAIN, "is open for writing")
-            try:
-                folder = work_folders.inside(claim.job_id, parent)
-                work = self._fds["work"]
-                target = fsops.make_directories(work, folder, 0o700, sync=False)
-                stack.callback(os.close, target)
-                there = self._take(source, name, target, claim, file)
-            except OSError:
-                self._drop_job_folder(claim.job_id)
-                raise
-            taken(file)
-            return there
+        return claiming.take(self._fds["input"], self._fds["work"], claim, taken)
 
     def sync_claims(self, claims: Sequence[Claim]) -> None:
         """Make claimed files durable: their data, and the folders on both sides.
@@ -203,59 +179,7 @@ class ZoneFolders:
 
         """
         with disk.faults():
-            if len(claims) > _SYNC_TOGETHER:
-                fsops.sync_volume(self._fds["state"])
-                return
-            try:
-                for claim in claims:
-                    self._sync_claim(claim)
-            except OSError as error:
-                if error.errno in disk.ERRORS:
-                    raise
-                # Somebody changed the work folder: what is left of it counts.
-                fsops.sync_volume(self._fds["state"])
-
-    def _sync_claim(self, claim: Claim) -> None:
-        parent, name = os.path.split(claim.path)
-        self._sync_up(work_folders.inside(claim.job_id, parent), name)
-        with contextlib.suppress(FileNotFoundError):
-            source = fsops.open_directory(self._fds["input"], parent)
-            with fsops.opened(source):
-                os.fsync(source)
-
-    def _sync_up(self, folder: bytes, name: bytes) -> None:
-        """Sync a file of ``state/work`` and every folder above it."""
-        while folder:
-            fd = fsops.open_directory(self._fds["work"], folder)
-            with fsops.opened(fd):
-                if name:
-                    # The producer may never have flushed its data.
-                    with fsops.opened(fsops.open_plain(fd, name)) as file:
-                        os.fsync(file)
-                    name = b""
-                os.fsync(fd)
-            folder = os.path.dirname(folder)
-        os.fsync(self._fds["work"])
-
-    def _take(
-        self, source: int, name: bytes, target: int, claim: Claim, file: int
-    ) -> Signature:
-        fsops.rename_new(source, name, target, name)
-        status = os.stat(name, dir_fd=target, follow_symlinks=False)
-        moved, expected = fsops.signature_of(status), claim.signature
-        # The rename itself changes the ctime.
-        same = dataclasses.replace(moved, ctime_ns=expected.ctime_ns) == expected
-        # Nobody can open it by its old name any more, so a free lease stays true.
-        if not same or fsops.lease(file) is Lease.BUSY:
-            # Somebody swapped the name, or wrote, between the check and the rename.
-            try:
-                fsops.rename_new(target, name, source, name)
-            except FileExistsError:
-                # And once more since then: both stay in input, under two names.
-                marked = places.with_mark(name, claim.job_id)
-                fsops.rename_new(target, name, source, marked)
-            raise BlockingIOError(errno.EAGAIN, "was changed while being taken")
-        return moved
+            claiming.sync(self._fds["input"], self._fds["work"], claims)
 
     # Working
 
@@ -349,7 +273,7 @@ class ZoneFolders:
             ServiceUnavailable: the disk is full or failing (``disk``).
 
         """
-        together = len(moves) > _SYNC_TOGETHER
+        together = len(moves) > fsops.SYNC_TOGETHER
         with disk.faults():
             placed = [self._place(move, sync=not together) for move in moves]
             if together:

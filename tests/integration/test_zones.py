@@ -5,10 +5,11 @@ import threading
 import pytest
 
 from dropzone import fsops
+from dropzone.claiming import Claim
 from dropzone.errors import SourceChanged
 from dropzone.listing import DEPTH_MAX, Entry, Unreadable
 from dropzone.readiness import Lease
-from dropzone.zones import Claim, Move
+from dropzone.zones import Move
 from zones_helpers import (
     IDS,
     claim_of,
@@ -365,7 +366,8 @@ NON_ROOT = """
     from pathlib import Path
     from zones_helpers import IDS, become_nobody
     from dropzone.listing import Unreadable
-    from dropzone.zones import Claim, ZoneFolders
+    from dropzone.claiming import Claim
+    from dropzone.zones import ZoneFolders
     become_nobody()
     folders = ZoneFolders(Path(sys.argv[1]))
     folders.open()

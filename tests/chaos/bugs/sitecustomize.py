@@ -30,10 +30,10 @@ def move_before_commit():
 
 def no_data_fsync():
     """A claim makes names durable, but not what the producer wrote."""
-    from dropzone.zones import ZoneFolders
+    from dropzone import claiming
 
-    sync = ZoneFolders._sync_up
-    ZoneFolders._sync_up = lambda self, folder, _name: sync(self, folder, b"")
+    sync = claiming._sync_up
+    claiming._sync_up = lambda work, folder, _name: sync(work, folder, b"")
 
 
 def no_claim_fsync():
