@@ -238,7 +238,7 @@ def _merge(
         if value is None and not prefix and key in Settings.model_fields:
             continue
         where = f"{prefix}{key}"
-        if isinstance(value, dict):
+        if isinstance(value, dict) and not isinstance(tree.get(key), list):
             child = tree.setdefault(key, {})
             if isinstance(child, dict):
                 if not value:
@@ -266,7 +266,9 @@ def _checked(tree: dict[str, Any], path: Path | None, told: Told) -> Settings | 
             return _resolve(Settings.model_validate(tree), path)
         except ValidationError as error:
             taken = False
-            for problem in error.errors(include_url=False, include_context=False):
+            found = error.errors(include_url=False, include_context=False)
+            # What is missing may only have another name, which is told first.
+            for problem in sorted(found, key=lambda one: one["type"] == "missing"):
                 place = tuple(str(part) for part in problem["loc"])
                 told.of_setting(problem, place)
                 taken |= _take_out(tree, place)

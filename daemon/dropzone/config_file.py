@@ -10,6 +10,8 @@ import yaml
 
 from dropzone.errors import ConfigurationError
 
+# What YAML's errors quote may be a password that begins with one of its signs.
+_QUOTED = re.compile(r"(?<=alias|nchor|andle|e tag) '.*'")
 _VARIABLE = re.compile(r"\$(\$?)\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -45,7 +47,7 @@ def read(path: Path, environ: Mapping[str, str]) -> File:
     except (OSError, UnicodeDecodeError) as error:
         return _broken(1, f"the file cannot be read: {error}")
     except yaml.YAMLError as error:
-        return _broken(*_spot(error))
+        return _broken(*spot(error))
     except RecursionError:
         return _broken(1, "the file is nested too deeply, or in itself")
     except ValueError:
@@ -69,10 +71,12 @@ def _broken(line: int, told: str) -> File:
     return File(problems=[("", line, told)], is_whole=False)
 
 
-def _spot(error: yaml.YAMLError) -> tuple[int, str]:
+def spot(error: yaml.YAMLError) -> tuple[int, str]:
+    """Return the line of an error in the file, and what is wrong there."""
     # Not the error's own text: it quotes the line, which may hold a password.
     if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark):
-        told = f"the file is not valid YAML, column {mark.column + 1}: {error.problem}"
+        problem = _QUOTED.sub("", str(error.problem))
+        told = f"the file is not valid YAML, column {mark.column + 1}: {problem}"
         return mark.line + 1, told
     return 1, "the file is not valid YAML"
 

@@ -3,17 +3,16 @@
 No secret is told, nor a text that could hold one.
 """
 
-import difflib
 import re
 import typing
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, SecretStr
+from pydantic import SecretStr
 
 from dropzone.config_file import File
+from dropzone.config_words import meant, model_at, model_in
 from dropzone.errors import ConfigurationError
-from dropzone.settings import Settings
 from dropzone.text import display
 
 # What is not of the file is told after what is.
@@ -29,6 +28,8 @@ class Told:
         self._path = path
         self.origins = origins
         self._wrong: set[str] = set()
+        self._keys: set[str] = set()
+        self._meant: set[str] = set()
 
     def text(self) -> str:
         """Return a line for each problem, those of the file first and in its order."""
@@ -49,21 +50,32 @@ class Told:
         self.problems.append((_LAST, f"{key}: {told}"))
 
     def of_setting(self, problem: Any, place: tuple[str, ...]) -> None:
-        told = _sentence(problem["type"], place, problem["msg"])
-        is_contradiction = problem["type"] == "value_error" and (
-            not place or _model_at(place) is not None
+        key, kind = ".".join(place), problem["type"]
+        if self._follows(kind, key, problem["input"]):
+            return
+        found = meant(problem, place)
+        told = found.told
+        is_contradiction = kind == "value_error" and (
+            not place or model_at(place) is not None
         )
         # Without what was taken out, or could not be read, the rest may not fit.
         if is_contradiction and (
             not self.file.is_whole or self._wrong & set(re.findall(r"\w+", told))
         ):
             return
-        told += _held(problem["type"], place, problem["input"])
-        if place:
-            self._of_key(".".join(place), told)
-        else:
+        told += _held(kind, place, problem["input"])
+        if not place:
             key, _, told = told.partition(": ")
-            self._of_key(key, told)
+        self._of_key(key, told)
+        self._meant.update(found.keys)
+        self._wrong.update(key.rpartition(".")[2] for key in found.keys)
+
+    def _follows(self, kind: str, key: str, value: object) -> bool:
+        """Return whether a problem is only what came of another one, told already."""
+        if kind == "missing":
+            return key in self._meant or key in self._keys
+        # What is wrong with one item makes pydantic count it out.
+        return kind == "too_short" and bool(value)
 
     def _of_key(self, key: str, told: str) -> None:
         source = origin_of(key, self.origins)
@@ -75,6 +87,7 @@ class Told:
 
     def _add(self, key: str, line: int, source: str, told: str) -> None:
         self._wrong.add(key.rpartition(".")[2] or "settings")
+        self._keys.add(key)
         self.problems.append((line, f"{key or 'settings'} ({source}): {told}"))
 
 
@@ -87,7 +100,7 @@ def line_of(key: str, lines: Mapping[str, int]) -> int:
 
 def _held(kind: str, place: tuple[str, ...], value: object) -> str:
     """Return what a wrong setting holds, unless that could be a secret."""
-    model = _model_at(place[:-1])
+    model = model_at(place[:-1])
     if kind == "extra_forbidden" or model is None or not place:
         return ""
     field = model.model_fields.get(place[-1])
@@ -95,7 +108,7 @@ def _held(kind: str, place: tuple[str, ...], value: object) -> str:
         return ""
     secret = SecretStr in (field.annotation, *typing.get_args(field.annotation))
     # A whole section may be written as one text, and an address may hold a password.
-    if secret or _model_in(field.annotation) or "://" in str(value):
+    if secret or model_in(field.annotation) or "://" in str(value):
         return ""
     return f"; it holds {display(str(value))[:100]!r}"
 
@@ -108,30 +121,3 @@ def origin_of(key: str, origins: Mapping[str, str]) -> str:
             return source
     inside = (source for name, source in origins.items() if name.startswith(f"{key}."))
     return next(inside, "default")
-
-
-def _sentence(kind: str, place: tuple[str, ...], message: str) -> str:
-    if kind != "extra_forbidden":
-        return message.removeprefix("Value error, ")
-    model = _model_at(place[:-1])
-    known = sorted(model.model_fields) if model else []
-    near = difflib.get_close_matches(place[-1], known, n=1, cutoff=0.5)
-    told = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
-    return f"there is no such setting; {told}"
-
-
-def _model_at(place: tuple[str, ...]) -> type[BaseModel] | None:
-    """Return the section of the settings at this place."""
-    model: type[BaseModel] | None = Settings
-    for part in place:
-        if model is not None and not part.isdigit():
-            field = model.model_fields.get(part)
-            model = _model_in(field.annotation) if field else None
-    return model
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and typing.get_origin(annotation) is None:
-        return annotation if issubclass(annotation, BaseModel) else None
-    found = (_model_in(argument) for argument in typing.get_args(annotation))
-    return next((model for model in found if model is not None), None)

@@ -59,7 +59,13 @@ _POSTGRES = (
 
 
 class Zone(_Section):
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")] = "default"
+    name: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$",
+            description="at most 63 of a-z, 0-9, '-' and '_', the first a-z or 0-9",
+        ),
+    ] = "default"
     path: Path = Path("drop_zones")
     quiet_seconds: PositiveFloat = 2.0
     quiet_seconds_without_lease: PositiveFloat = 5.0
@@ -305,8 +311,10 @@ class Settings(_Section):
         paths = [zone.path for zone in self.zones]
         for one in paths:
             for other in paths:
-                if one is not other and (one == other or one in other.parents):
-                    raise ValueError(f"zones: {other} lies inside {one}")
+                if one is not other and one in other.parents:
+                    raise ValueError(f"zones: the path {other} lies inside {one}")
+        if len(set(paths)) != len(paths):
+            raise ValueError("zones: two zones have the same path")
         return self
 
     @model_validator(mode="after")
@@ -314,8 +322,8 @@ class Settings(_Section):
         wanted = self.retention.free_gigabytes
         if wanted is not None and wanted * 1000 < self.limits.free_megabytes:
             raise ValueError(
-                "retention.free_gigabytes is below limits.free_megabytes, where files "
-                "are no longer taken: make it larger"
+                "retention.free_gigabytes: is below limits.free_megabytes, where files "
+                "are no longer taken; make it larger"
             )
         return self
 

@@ -29,7 +29,14 @@ class Role(StrEnum):
 
 
 class Token(Section):
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$")]
+    name: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,62}$",
+            description="at most 63 letters, digits and '.', '_', '@', '-', "
+            "the first a letter or digit",
+        ),
+    ]
     role: Role
     token: SecretStr
 

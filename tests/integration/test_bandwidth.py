@@ -144,4 +144,4 @@ def test_wrong_windows_and_rates_are_told_with_their_line(zone: ZoneOfTest) -> N
     done = zone.command("config", "check")
     assert done.returncode == 2
     assert "line 2): 'Mon-Fri 19-7' is no window" in done.stderr
-    assert "line 3): Input should be greater than or equal to 0.01" in done.stderr
+    assert "line 3): must be greater than or equal to 0.01" in done.stderr
