@@ -10,7 +10,6 @@ from typing import Any
 
 from dropzone import building, care, disk, figures, suspects
 from dropzone import pauses as held_pauses
-from dropzone.errors import ServiceUnavailable
 from dropzone.executor.local import LocalExecutor
 from dropzone.executor.parsers import ParserPool
 from dropzone.executor.requests import Note, Requests
@@ -23,14 +22,13 @@ from dropzone.intake import Intake
 from dropzone.journal_opening import open_journal
 from dropzone.measures import Measures
 from dropzone.notifications.zone import Source
-from dropzone.pipeline import Gates, Pipeline
+from dropzone.pipeline import Pipeline
 from dropzone.readiness import Rules
 from dropzone.receipts import Receipts
 from dropzone.release import Release
 from dropzone.rescuer import Rescued, Rescuer
 from dropzone.room import Growth, Room
 from dropzone.sessions import SessionPool
-from dropzone.sessions.health import Health
 from dropzone.settings import Settings, Zone
 from dropzone.store import KeyRule, Store
 from dropzone.track import Batches, Tracker, TrackRules
@@ -38,16 +36,12 @@ from dropzone.track_process import TrackProcess
 from dropzone.uploads import tidying
 from dropzone.verdict import Limits
 from dropzone.watcher import Timing, Watcher
+from dropzone.zone_gates import ZoneGates
 from dropzone.zones import ZoneFolders
 
 _STALE_UPLOAD_SECONDS = 86_400
 _MEGABYTE = 1_000_000
-# A slow line, or a change of the schema over millions of rows; the drivers have their
-# own, shorter limits on what should be quick.
-_SERVICE_SECONDS = 3600.0
-_DISK_SECONDS = 300.0
 _HOUR = 3600.0
-_OF_SERVICES = frozenset({"store", "index", "care"})
 
 
 class ZoneService:
@@ -76,13 +70,11 @@ class ZoneService:
         self._turns = turns
         self._stop = stop
         self._broken = broken
-        self._pool: SessionPool | None = None
         self._indexer: Indexer | None = None
         #: New settings may come while the parts that need the services are made.
         self._updating = threading.Lock()
         self._rescued = Rescued()
         self._caretaker: care.Caretaker | None = None
-        self._care_gate: Gate | None = None
         self.folders = ZoneFolders(zone.path)
         self._holds = Holds(zone.name, zone.path)
 
@@ -122,18 +114,17 @@ class ZoneService:
         )
         self._rescued = rescuer.run()
         self._suspects = suspects.examine(self.journal, self._rescued, self._limits())
-        self._gates = Gates(
-            store=self._gate("store"),
-            index=self._gate("index"),
-            release=self._gate("release"),
+        self._gates = ZoneGates(
+            self.folders,
+            self._tracking.check,
+            first_pause=self._settings.retry.first_pause_seconds,
+            stop=self._stop,
         )
-        self._claim_gate = self._gate("claim")
-        self._track_gate = self._gate("track")
         self.pipeline = Pipeline(
             self.folders,
             self.journal,
             release,
-            self._gates,
+            self._gates.steps,
             self._limits(),
             capacity=limits.jobs_in_memory,
             stop=self._stop,
@@ -155,7 +146,7 @@ class ZoneService:
 
     def connect(self, pool: SessionPool) -> None:
         """Begin to store, index and release."""
-        self._pool = pool
+        self._gates.pool = pool
         with self._updating:
             self._connect(pool)
         self.pipeline.resume(self._rescued.resume)
@@ -187,7 +178,7 @@ class ZoneService:
         local = LocalExecutor(
             indexer,
             self._requests(),
-            self._gates.index,
+            self._gates.steps.index,
             self.pipeline.indexed,
             workers=building.processes(self._settings),
             stop=self._stop,
@@ -214,8 +205,7 @@ class ZoneService:
                 uploads=settings.executor.uploads,
             )
             self._batches.update(seconds=mlflow.batch_seconds, files=mlflow.batch_files)
-            for gate in self.gates:
-                gate.update(settings.retry.first_pause_seconds)
+            self._gates.update(settings.retry.first_pause_seconds)
             if self._indexer is not None:
                 self._indexer.update(building.index_rules(settings))
         rules = self.room_rules
@@ -240,10 +230,9 @@ class ZoneService:
                 self.zone, self._settings, self.journal, pool, self._stop
             ).run()
 
-        self._care_gate = self._gate("care")
         self._caretaker = care.Caretaker(
             clean,
-            self._care_gate,
+            self._gates.care(),
             every=lambda: self._settings.retention.every_seconds,
             stop=self._stop,
             broken=self._broken,
@@ -278,15 +267,7 @@ class ZoneService:
 
     @property
     def gates(self) -> list[Gate]:
-        steps = self._gates
-        return [
-            self._claim_gate,
-            steps.store,
-            steps.index,
-            steps.release,
-            self._track_gate,
-            *([self._care_gate] if self._care_gate else []),
-        ]
+        return self._gates.all
 
     @property
     def finished(self) -> bool:
@@ -314,35 +295,8 @@ class ZoneService:
             self.journal.mark(suspects.MARK, note.dump())
 
         return Requests(
-            self._turns, self._gates.index, write, self._suspects, self._stop
+            self._turns, self._gates.steps.index, write, self._suspects, self._stop
         )
-
-    def _gate(self, step: str) -> Gate:
-        probes: dict[str, Callable[[], object]] = {
-            "s3": lambda: self._ask("s3"),
-            "postgres": lambda: self._ask("postgres"),
-            "mlflow": self._tracking.check,
-            "disk": self.folders.try_to_write,
-            # Starting a parser is its own probe: the work is simply tried again.
-            "parser": lambda: None,
-        }
-        first = self._settings.retry.first_pause_seconds
-        seconds = _SERVICE_SECONDS if step in _OF_SERVICES else _DISK_SECONDS
-        return Gate(
-            step,
-            self._stop,
-            probes,
-            first_pause=first,
-            call_seconds=seconds,
-            ready=self.folders.check_present,
-        )
-
-    def _ask(self, service: str) -> None:
-        if self._pool is None:
-            raise ServiceUnavailable(service, f"{service} is not started yet.")
-        health: Health = getattr(self._pool, service).check()
-        if not health.healthy:
-            raise ServiceUnavailable(service, health.error or f"{service} is down.")
 
     def _limits(self) -> Limits:
         retry = self._settings.retry
@@ -374,7 +328,7 @@ class ZoneService:
             self.folders,
             self.journal,
             intake,
-            self._claim_gate,
+            self._gates.claim,
             rules=rules,
             timing=timing,
             stop=self._stop,
@@ -417,7 +371,7 @@ class ZoneService:
             self.journal,
             self._batches,
             self._tracking,
-            self._track_gate,
+            self._gates.track,
             rules,
             idle=lambda: self.pipeline.idle,
             stop=self._stop,
