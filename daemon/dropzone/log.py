@@ -1,5 +1,6 @@
 """Logging: events with keys, told to people, to programs, or to the journal."""
 
+import contextlib
 import logging
 import sys
 from contextlib import AbstractContextManager
@@ -27,6 +28,20 @@ _QUIET = ("boto3", "botocore", "urllib3", "s3transfer", "httpx", "mlflow", "watc
 _LEVELS = {
     name.lower(): number for name, number in logging.getLevelNamesMapping().items()
 }
+
+
+class _Lines(structlog.PrintLogger):
+    """Writes events to a stream. One that it does not take is lost, and stops nobody.
+
+    The disk below standard error may be full, or who read it may be gone.
+    """
+
+    def msg(self, message: str) -> None:
+        with contextlib.suppress(OSError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = msg
+    fatal = failure = err = error = critical = exception = msg
 
 
 class _Form:
@@ -69,7 +84,7 @@ def configure(
         ],
         # A logger keeps its class for good, so the level is looked at in each line.
         wrapper_class=structlog.make_filtering_bound_logger("debug"),
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        logger_factory=lambda *_: _Lines(stream),
         cache_logger_on_first_use=False,
     )
     for name in _QUIET:

@@ -225,3 +225,5 @@ def test_paths_come_out_as_they_are_dropped_by_hand():
     assert path_of("a\\b", "", "", IGNORES) == b"a\\b"
     with pytest.raises(UsageError, match="control"):
         path_of("a\udc80", "", "", IGNORES)
+    with pytest.raises(UsageError, match=r"'a\\nb' has a control"):
+        path_of("a\nb", "", "", IGNORES)

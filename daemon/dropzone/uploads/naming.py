@@ -87,4 +87,4 @@ def _check(part: str, ignores: Callable[[bytes], bool]) -> None:
 
 def _shown(text: str) -> str:
     shown = display(text)
-    return repr(shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}...")
+    return f"'{shown if len(shown) <= _SHOWN else f'{shown[:_SHOWN]}...'}'"

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from dropzone import plain
+from dropzone import disk, plain
 from dropzone.errors import DropzoneError
 from dropzone.web import problems
 from dropzone.web.accounts import Caller
@@ -156,6 +156,10 @@ def called(operation: Operation, backend: Backend, ask: Ask) -> Any:
         return operation.call(backend, ask)
     except DropzoneError as error:
         raise problems.of(error) from error
+    except OSError as error:
+        if error.errno not in disk.ERRORS:
+            raise
+        raise problems.of(disk.fault(error)) from error
 
 
 def _answered(operation: Operation, backend: Backend, ask: Ask) -> Response:

@@ -1,7 +1,7 @@
 // How the page writes sizes, times and states; as words.py and text.py do.
 export function size(count) {
   if (count < 1000) {
-    return `${count} B`;
+    return `${Math.round(count)} B`;
   }
   const units = ["kB", "MB", "GB", "TB"];
   let value = count / 1000;
