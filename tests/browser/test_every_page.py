@@ -93,6 +93,21 @@ def test_an_unknown_address_is_told_as_a_page(pages):
     check_accessible(page)
 
 
+def test_forms_of_a_page_work_after_the_daemon_was_away(pages):
+    pages.allows("net::ERR_")
+    page = pages.open("/healthz")
+    # A shared worker would ask past the route.
+    page.add_init_script("delete window.SharedWorker")
+    page.route("**/api/v1/events", lambda route: route.abort())
+    page.goto(f"{pages.url}/ask/pause?step=track")
+    expect(page.get_by_text("No connection to the daemon.")).to_be_visible()
+    mark = page.locator("main input[name=csrf]")
+    # What a daemon that was started again would make of it.
+    mark.evaluate("mark => mark.value = 'old'")
+    page.unroute("**/api/v1/events")
+    expect(mark).not_to_have_value("old")
+
+
 def test_a_page_tells_that_the_daemon_is_away_and_leads_to_the_login(pages, site):
     # The sessions end with the daemon.
     # Whether the page asks just then depends on the moment.

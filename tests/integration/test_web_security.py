@@ -236,6 +236,28 @@ def test_4_every_form_takes_the_mark_and_a_page_of_ours(guarded):
     assert (report["paused"], report.get("reload")) == ([], None)
 
 
+def test_4_who_is_refused_is_told_on_a_page(guarded, local):
+    _, url = guarded
+    cookie, mark = session_of(url, TOKEN)
+    for sent, told in (
+        ({"cookie": cookie}, "Nothing was done: the mark"),
+        ({"cookie": cookie, "origin": "null"}, "A page of another site"),
+        ({}, "You are not logged in any more, so nothing was done."),
+    ):
+        answer = submit(f"{url}/do/pause", {}, accept="text/html", **sent)
+        assert answer.headers["content-type"].startswith("text/html")
+        assert (told in answer.text, mark in answer.text) == (True, False), told
+        # Nobody is named to whom this may not be meant.
+        assert "anna" not in answer.text
+    assert submit(f"{url}/logout", {}, accept="text/html").status == 303
+    answer = get(f"{local[1]}/files", host="evil.example", accept="text/html")
+    assert answer.status == 421
+    assert "under the names localhost" in answer.text
+    assert "a.txt" not in answer.text
+    answer = get(f"{local[1]}/api/v1/jobs", host="evil.example", accept="text/html")
+    assert answer.json["status"] == 421
+
+
 @pytest.mark.parametrize("path", ["/api/v1/search?q=a", "/api/v1/events", "/metrics"])
 def test_4_another_site_leads_here_but_loads_nothing(local, path):
     _, url = local

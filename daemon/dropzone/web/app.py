@@ -58,10 +58,11 @@ def make(settings: Web, sources: Sources, accounts: Accounts | None = None) -> A
     rendering = Rendering(statics)
     login = Login(settings, accounts, sessions, attempts, rendering)
     routes = [*_routes(sources), *login.routes(), statics.route()]
-    handlers = _HANDLERS
+    handlers, page = _HANDLERS, None
     if sources.api is not None:
         made = api.make(sources.api)
         pages = site.make(sources.api, made, rendering)
+        page = pages.desk.problem
         routes = [*pages.routes, *made.routes, *routes]
         handlers = {
             **handlers,
@@ -71,7 +72,7 @@ def make(settings: Web, sources: Sources, accounts: Accounts | None = None) -> A
     app = Starlette(routes=routes, exception_handlers=handlers)
     # "/api/v1/" is another address than "/api/v1", and no page leads there.
     app.router.redirect_slashes = False
-    return Guard(app, settings, accounts, sessions, attempts)
+    return Guard(app, settings, accounts, sessions, attempts, page)
 
 
 def _as_problem(_request: Request, error: Exception) -> Response:

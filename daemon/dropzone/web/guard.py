@@ -11,7 +11,7 @@ from http import HTTPStatus
 from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import cookie_parser
+from starlette.requests import Request, cookie_parser
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -27,6 +27,8 @@ from dropzone.web_settings import Role, Web
 OPEN = frozenset({"/healthz", "/readyz", "/login"})
 _OPEN_BELOW = "/static/"
 _QUESTIONS = "/ask/"
+_API = "/api/"
+_LOGOUT = "/logout"
 # What any program of this machine may see while no token is asked for.
 _PUBLIC = frozenset({"/metrics", "/healthz", "/readyz"})
 _FENCE = "frame-ancestors 'none'; base-uri 'none'"
@@ -67,8 +69,11 @@ class Guard:
         accounts: Accounts,
         sessions: Sessions,
         attempts: Attempts,
+        page: Callable[[Request, Problem], Response] | None = None,
     ) -> None:
+        """``page`` tells a problem to a person; without it all get JSON."""
         self._app = app
+        self._page = page
         self._prefix = settings.path_prefix
         self._cookie = cookie_name(settings)
         self._proxies = Proxies(settings.trusted_proxies)
@@ -101,7 +106,7 @@ class Guard:
                 self._check_meant(body or b"", headers, caller)
                 receive = receive if body is None else limits.again(body, receive)
         except Problem as problem:
-            await problem.response()(scope, receive, send)
+            await self._told(problem, scope, headers)(scope, receive, send)
             return
         seen = {
             "caller": caller,
@@ -198,24 +203,41 @@ class Guard:
         ):
             raise Problem(
                 HTTPStatus.FORBIDDEN,
-                f"The mark of the session ({csrf.HEADER}) is missing or old.",
-                "Load the page again. A program gets it from /api/v1/me, or uses "
-                "Authorization: Bearer TOKEN.",
+                "Nothing was done: the mark of the session "
+                f"({csrf.HEADER}) is missing or old.",
+                "Go back, load that page again, and do it again. A program gets the "
+                "mark from /api/v1/me, or uses Authorization: Bearer TOKEN.",
             )
 
     def _ask_for_token(self, scope: Scope, headers: Headers) -> Response:
-        wants_page = "text/html" in headers.get("accept", "")
-        if wants_page and scope["method"] in {"GET", "HEAD"}:
+        if not _wants_page(headers):
+            return Problem(
+                HTTPStatus.UNAUTHORIZED,
+                "This takes a token of web.tokens or web.token.",
+                "Send Authorization: Bearer TOKEN, or log in at /login.",
+                headers=_BEARER,
+            ).response()
+        url = f"{self._prefix}/login"
+        if scope["method"] in {"GET", "HEAD"}:
             asked = scope.get("query_string", b"").decode("latin-1")
             back = quote(f"{scope['path']}?{asked}" if asked else scope["path"])
-            url = f"{self._prefix}/login?next={back}"
+            return RedirectResponse(f"{url}?next={back}", HTTPStatus.SEE_OTHER)
+        if scope["path"] == _LOGOUT:
             return RedirectResponse(url, HTTPStatus.SEE_OTHER)
-        return Problem(
+        problem = Problem(
             HTTPStatus.UNAUTHORIZED,
-            "This takes a token of web.tokens or web.token.",
-            "Send Authorization: Bearer TOKEN, or log in at /login.",
+            "You are not logged in any more, so nothing was done.",
+            "Log in, and do it again.",
             headers=_BEARER,
-        ).response()
+        )
+        return self._told(problem, scope, headers)
+
+    def _told(self, problem: Problem, scope: Scope, headers: Headers) -> Response:
+        """Return a problem as a page where a person sees it."""
+        of_api = scope["path"].startswith(_API)
+        if self._page is None or of_api or not _wants_page(headers):
+            return problem.response()
+        return self._page(Request({**scope, "caller": None}), problem)
 
 
 def _check_from_us(scope: Scope, headers: Headers, origin: Origin) -> None:
@@ -253,6 +275,10 @@ def cookie_name(settings: Web) -> str:
 
 def _is_open(path: str) -> bool:
     return path in OPEN or path.startswith(_OPEN_BELOW)
+
+
+def _wants_page(headers: Headers) -> bool:
+    return "text/html" in headers.get("accept", "")
 
 
 def _with_headers(send: Send) -> Send:

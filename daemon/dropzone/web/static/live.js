@@ -10,8 +10,11 @@ let running = false;
 let before = 0;
 let words = "";
 let known = "";
+let away = false;
+let me = "";
 
 export function follow(prefix, worker) {
+  me = `${prefix}/api/v1/me`;
   const url = `${prefix}/api/v1/events`;
   if (window.SharedWorker) {
     const port = new SharedWorker(worker).port;
@@ -45,9 +48,14 @@ function followAlone(url) {
 function told(message) {
   document.getElementById("stale").hidden = !message.lost;
   if (message.lost) {
+    away = true;
     seeWhetherLoggedOut();
   }
   if (message.overview) {
+    if (away) {
+      away = false;
+      renewMarks();
+    }
     tellState(message.overview);
     document.dispatchEvent(new CustomEvent("dropzone:overview", { detail: message.overview }));
     const text = JSON.stringify(message.overview);
@@ -68,6 +76,16 @@ async function seeWhetherLoggedOut() {
     }
   } catch {
     // It is away; the follower tries again.
+  }
+}
+
+// It has other marks for forms, too; where it asks for no token nobody has to log in again.
+async function renewMarks() {
+  const answer = await fetch(me).catch(() => null);
+  if (answer?.ok) {
+    const { csrf } = await answer.json();
+    document.querySelector('meta[name="dropzone"]').dataset.csrf = csrf;
+    document.querySelectorAll('input[name="csrf"]').forEach((mark) => (mark.value = csrf));
   }
 }
 
