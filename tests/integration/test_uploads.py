@@ -313,14 +313,29 @@ def test_a_full_disk_refuses_and_keeps_and_goes_on_when_there_is_room(served):
 
 def test_what_nobody_goes_on_with_is_removed(served):
     url = served.dora.begun(2, filename="old.txt")
+    empty = served.dora.told(url)
+    assert (empty["last_byte_at"], empty["receiving"]) == (None, False)
+    assert 0 < empty["expires_at"] - empty["created_at"] < 3600
     served.dora.add(url, 0, b"x")
+    begun = served.dora.told(url)
+    assert begun["last_byte_at"] >= begun["created_at"]
+    assert begun["expires_at"] - begun["last_byte_at"] > 23 * 3600
     expires = served.dora.ask("HEAD", url).headers["upload-expires"]
     assert re.fullmatch(r"\w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT", expires)
     folder = served.zone.root / "state/uploads/open" / url.rpartition("/")[2]
     known = json.loads((folder / "record.json").read_bytes())
-    known["created_at"] -= 25 * 3600
-    os.utime(folder / "data", (1, known["created_at"]))
-    (folder / "record.json").write_text(json.dumps(known))
+
+    def make_older(seconds: float) -> float:
+        known["created_at"] -= seconds
+        (folder / "record.json").write_text(json.dumps(known))
+        os.utime(folder / "data", (1, known["created_at"]))
+        return float(known["created_at"])
+
+    made = make_older(60)
+    stopped = served.dora.told(url)
+    assert (begun["receiving"], stopped["receiving"]) == (True, False)
+    assert stopped["last_byte_at"] == pytest.approx(made, abs=0.01)
+    make_older(25 * 3600)
     wait_for(lambda: served.dora.ask("HEAD", url).status == 404, "it expires")
     wait_for(lambda: '"upload expired"' in served.zone.log(), "that is told")
 

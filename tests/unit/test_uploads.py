@@ -193,6 +193,19 @@ def test_what_nobody_goes_on_with_is_removed_and_so_is_litter(shelf, root):
     assert Shelf(root / "other").unfinished() == []
 
 
+def test_one_without_a_byte_waits_for_minutes_only(shelf, root):
+    empty, begun, fresh = begin(shelf), begin(shelf), begin(shelf)
+    add(shelf, begun, b"0")
+    now = time.time()
+    _make_old(root, empty, now - 3600)
+    _make_old(root, begun, now - 3600)
+    adding = shelf.writer(empty)
+    assert shelf.tidy(DAY, now).expired == ()
+    adding.close()
+    assert [state.upload.id for state in shelf.tidy(DAY, now).expired] == [empty.id]
+    assert {state.upload.id for state in shelf.unfinished()} == {begun.id, fresh.id}
+
+
 def test_what_cannot_land_is_kept_for_a_while_and_then_removed(shelf, root):
     (root / "input/a").write_bytes(b"no folder")
     upload = begin(shelf, 2)

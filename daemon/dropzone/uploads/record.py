@@ -8,6 +8,9 @@ from urllib.parse import quote
 
 from dropzone.places import unquoted
 
+# Who began it may never have heard the answer, and begun another one.
+_EMPTY_SECONDS = 900.0
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -97,3 +100,12 @@ class State:
     @property
     def complete(self) -> bool:
         return self.offset == self.upload.wanted.length
+
+    def ends_at(self, lasting: float) -> float:
+        """Return when it is removed, if no byte comes for ``lasting`` seconds.
+
+        One that never got any waits for some minutes at most.
+        """
+        if not self.offset and not self.complete:
+            lasting = min(lasting, _EMPTY_SECONDS)
+        return self.touched + lasting

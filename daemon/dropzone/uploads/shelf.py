@@ -169,7 +169,7 @@ class Shelf:
             return folder is not None
 
     def tidy(self, lasting: float, now: float) -> Tidied:
-        """Remove what got no bytes for ``lasting`` seconds, land what is complete."""
+        """Remove what ended by then (``State.ends_at``), land what is complete."""
         expired: list[State] = []
         landed: list[Upload] = []
         for state in self.unfinished():
@@ -180,7 +180,7 @@ class Shelf:
                     settled = self.settle(state.upload)
             if settled is not None:
                 landed.append(settled)
-            elif now - state.touched > lasting and self.remove(state.upload):
+            elif now > state.ends_at(lasting) and self.remove(state.upload):
                 expired.append(state)
         self._sweep(lasting, now)
         return Tidied(tuple(expired), tuple(landed))

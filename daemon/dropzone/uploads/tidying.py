@@ -10,7 +10,7 @@ from dropzone.uploads.shelf import Shelf
 
 
 def tidy(zone: Zone, lasting: float) -> None:
-    """Remove what got no bytes for ``lasting`` seconds; tell of each.
+    """Remove what got no bytes for ``lasting`` seconds, or none so far; tell of each.
 
     Raises:
         OSError: the disk fails.

@@ -1,11 +1,15 @@
 // Uploads that were begun before and not finished: here, in another browser, or by curl.
-import { size } from "./drop-words.js";
+// Some may be coming in just now, in another tab or from elsewhere.
+import { size, span } from "./drop-words.js";
 import { Refused } from "./drop-tus.js";
+
+const AGAIN = 5000;
 
 export class Before {
   constructor(section, tus, kept, queue) {
     Object.assign(this, { section, tus, kept, queue });
     this.uploads = [];
+    this.timer = 0;
     this.template = document.getElementById("drop-before-row");
     section.addEventListener("click", (event) => {
       const row = event.target.closest("button")?.closest("li");
@@ -16,20 +20,31 @@ export class Before {
   }
 
   async load() {
+    clearTimeout(this.timer);
+    let found = [];
     try {
-      this.uploads = await this.tus.mine();
+      found = await this.tus.mine();
     } catch {
       // What stands here is a help; the daemon's absence is told elsewhere.
       return;
     }
-    this.kept.keepOnly(this.uploads.map((one) => one.id));
+    this.kept.keepOnly(found.map((one) => one.id));
+    // Of those without a byte nothing is lost when they are begun anew.
+    this.uploads = this.others(found.filter((one) => one.offset));
     this.draw();
+    if (this.uploads.some((one) => one.receiving)) {
+      this.timer = setTimeout(() => this.load(), AGAIN);
+    }
+  }
+
+  others(uploads) {
+    const here = new Set([...this.queue.items.values()].map((item) => item.id));
+    return uploads.filter((one) => !here.has(one.id));
   }
 
   // Those that go on here now are shown among the others.
   soon() {
-    const here = new Set([...this.queue.items.values()].map((item) => item.id));
-    const left = this.uploads.filter((one) => !here.has(one.id));
+    const left = this.others(this.uploads);
     if (left.length !== this.uploads.length) {
       this.uploads = left;
       this.draw();
@@ -46,7 +61,8 @@ export class Before {
     const row = this.template.content.firstElementChild.cloneNode(true);
     row.upload = upload;
     row.querySelector("[data-name]").textContent = upload.path;
-    row.querySelector("[data-size]").textContent = `${size(upload.offset)} of ${size(upload.length)} came`;
+    const now = upload.receiving ? "more comes in just now, from another tab or elsewhere" : `the last of it ${span(upload.silent)} ago`;
+    row.querySelector("[data-size]").textContent = `${size(upload.offset)} of ${size(upload.length)} came, ${now}`;
     const bar = row.querySelector("progress");
     bar.value = upload.length ? upload.offset / upload.length : 0;
     bar.setAttribute("aria-label", `Came of ${upload.path}`);

@@ -56,8 +56,13 @@ export class Tus {
     return (await this.ask("GET", `/uploads/${id}`, { signal })).json();
   }
 
+  // Returns the unfinished ones; ``silent`` is for how many seconds nothing came. The
+  // clock is the daemon's: ours may be another.
   async mine() {
-    return (await (await this.ask("GET", "/uploads", {})).json()).uploads;
+    const answer = await this.ask("GET", "/uploads", {});
+    const now = Date.parse(answer.headers.get("Date")) / 1000;
+    const { uploads } = await answer.json();
+    return uploads.map((one) => ({ ...one, silent: Math.max(0, now - one.last_byte_at) }));
   }
 
   async end(id) {

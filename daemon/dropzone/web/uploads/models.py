@@ -11,7 +11,9 @@ from dropzone.web.uploads import protocol
 class Upload(BaseModel):
     """An upload. ``path`` is below input/: where it is to go, or has landed.
 
-    It is "open" until it has landed; ``job`` is there once the file is taken.
+    It is "open" until it has landed; ``job`` is there once the file is taken. It is
+    ``receiving`` while bytes came within the last seconds, from wherever; otherwise it
+    has stopped, and waits for somebody to go on.
     """
 
     id: str
@@ -24,6 +26,8 @@ class Upload(BaseModel):
     offset: int
     metadata: dict[str, str]
     created_at: float
+    last_byte_at: float | None
+    receiving: bool
     expires_at: float | None
     landed_at: float | None
     job: str | None

@@ -52,7 +52,7 @@ class Shelves:
     def expires_at(self, state: State) -> float | None:
         if state.upload.landed_at is not None:
             return None
-        return state.touched + self.lasting
+        return state.ends_at(self.lasting)
 
     def begin(self, zone: Zone, wanted: Wanted) -> Place:
         """Begin an upload if it can be finished; an empty one lands at once.
