@@ -40,19 +40,22 @@ class Space:
                 "Free some space on it; then the upload goes on where it was.",
             )
 
-    def check_for(self, wanted: Wanted, others: Sequence[State]) -> None:
-        """Check that a file fits, with all that is promised already.
+    def promised(self, unfinished: Sequence[State]) -> int:
+        """Return how many bytes these uploads of the zone will still need."""
+        return sum(
+            state.upload.wanted.length
+            - state.offset
+            + self._growth(state.upload.wanted)
+            for state in unfinished
+        )
+
+    def check_for(self, wanted: Wanted, promised: int) -> None:
+        """Check that a file fits, with all that is promised of the disk already.
 
         Raises:
             Problem: it does not.
 
         """
-        promised = sum(
-            state.upload.wanted.length
-            - state.offset
-            + self._growth(state.upload.wanted)
-            for state in others
-        )
         needs = wanted.length + self._growth(wanted)
         left = max(0, self._free() - promised)
         if needs > left:

@@ -1,6 +1,7 @@
 """The uploads of all zones, for the requests: everything here waits for the disk."""
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -64,16 +65,16 @@ class Shelves:
 
         """
         space = self._space(zone)
-        shelf = Shelf(zone.path)
         admission.check_place(zone.path, wanted.path)
         with self._beginning:
             try:
-                _admit(space, wanted, shelf)
+                self._admit(space, wanted)
             except Problem:
                 # What nobody goes on with makes no one else wait.
-                tidying.tidy(zone, self.lasting)
-                _admit(space, wanted, shelf)
-            upload = shelf.begin(wanted)
+                for one in self._on_disk_of(space):
+                    tidying.tidy(one.service.zone, self.lasting)
+                self._admit(space, wanted)
+            upload = Shelf(zone.path).begin(wanted)
         place = Place(zone, State(upload, 0, upload.created_at))
         return self.settled(place)
 
@@ -150,11 +151,26 @@ class Shelves:
         service.folders.check_present()
         return Space(service)
 
+    def _admit(self, space: Space, wanted: Wanted) -> None:
+        unfinished = {
+            one: Shelf(one.service.zone.path).unfinished()
+            for one in self._on_disk_of(space)
+        }
+        admission.check_count(wanted, unfinished[space])
+        promised = sum(one.promised(states) for one, states in unfinished.items())
+        space.check_for(wanted, promised)
 
-def _admit(space: Space, wanted: Wanted, shelf: Shelf) -> None:
-    others = shelf.unfinished()
-    admission.check_count(wanted, others)
-    space.check_for(wanted, others)
+    def _on_disk_of(self, space: Space) -> list[Space]:
+        """Return the zone, and the others that are on the same disk."""
+        device = os.stat(space.service.zone.path).st_dev
+        found = [space]
+        for service in self._backend.zones():
+            # A disk that is away is not this one.
+            with contextlib.suppress(OSError):
+                same = os.stat(service.zone.path).st_dev == device
+                if same and service.opened and service != space.service:
+                    found.append(Space(service))
+        return found
 
 
 def gone() -> Problem:
