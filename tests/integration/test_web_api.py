@@ -320,6 +320,7 @@ def test_services_are_asked_now_and_told_with_where_they_are(served):
 
     told = wait_for(looked_at, "both answer")
     assert set(told) == {"s3", "postgres", "mlflow"}
+    assert all(bool(one["note"]) == (one["healthy"] is None) for one in told.values())
     for name in ("s3", "postgres"):
         assert told[name]["healthy"]
         assert 0 < told[name]["latency_seconds"] < 60

@@ -7,6 +7,8 @@ import pytest
 
 from dropzone.commands import health
 from dropzone.commands.health import Beat
+from dropzone.sessions.health import Health
+from dropzone.web.api import overview
 
 
 @pytest.mark.parametrize(
@@ -74,3 +76,13 @@ def test_a_report_from_before_counts_not_even_under_the_same_number(state: Path)
 def test_nobody_is_there(state: Path):
     report(state, 0)
     assert health.beat_of(state.parent).pid is None
+
+
+def test_a_service_that_was_not_asked_says_when_it_will_be():
+    told = overview._service("mlflow", Health())
+    assert (told.healthy, told.note) == (
+        None,
+        "Not asked yet: it is asked with the first run.",
+    )
+    assert "connected" in overview._service("s3", Health()).note
+    assert overview._service("mlflow", Health(healthy=True)).note == ""

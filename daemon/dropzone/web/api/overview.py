@@ -14,6 +14,9 @@ from dropzone.web.problems import Problem
 from dropzone.web.sparing import Sparing
 
 _LEAST_SECONDS = 1.0
+# Of a service that was not asked yet, by its name.
+_NOTES = {"mlflow": "Not asked yet: it is asked with the first run."}
+_NOTE = "Not asked yet: it is asked as soon as the daemon is connected."
 
 
 class Snapshots:
@@ -132,6 +135,7 @@ def _service(name: str, health: Health) -> models.Service:
         error=health.error,
         checked_at=health.last_check,
         latency_seconds=health.latency_seconds,
+        note=_NOTES.get(name, _NOTE) if health.healthy is None else "",
     )
 
 

@@ -69,6 +69,7 @@ def _fresh(health: Health) -> dict[str, Any]:
         "error": health.error,
         "checked_at": health.last_check,
         "latency_seconds": health.latency_seconds,
+        "note": "",
     }
 
 

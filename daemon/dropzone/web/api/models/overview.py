@@ -126,13 +126,17 @@ class Zones(BaseModel):
 
 
 class Service(BaseModel):
-    """Whether a service answered when it was last looked at; None: not yet."""
+    """Whether a service answered when it was last looked at.
+
+    None: nobody has looked yet; ``note`` then says when somebody will.
+    """
 
     service: str
     healthy: bool | None
     error: str | None
     checked_at: float | None
     latency_seconds: float | None
+    note: str
 
 
 class ServiceTold(Service):
