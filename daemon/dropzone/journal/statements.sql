@@ -172,13 +172,18 @@ SELECT collection, outcome, sum(jobs) AS jobs, sum(bytes) AS bytes FROM (
 )
 GROUP BY collection, outcome ORDER BY collection
 
--- name: last_drops
--- The newest job of each collection, how many have not ended, and how many failed and
+-- name: drops
+-- All that pages tell of each collection, by outcome, with one look at every job: how
+-- many ended, their bytes, the newest, how many have not ended, and how many failed and
 -- wait for a person.
 SELECT
-    collection, max(created_at) AS last_at, sum(ended_at IS NULL) AS under_way,
+    collection, outcome, sum(outcome IS NOT NULL AND end_reason <> 'retried') AS jobs,
+    sum(iif(outcome IS NOT NULL AND end_reason <> 'retried', size, 0)) AS bytes,
+    max(created_at) AS last_at, sum(ended_at IS NULL) AS under_way,
     sum(status = 'failed' AND end_reason <> 'retried' AND removed_at IS NULL) AS failed
-FROM jobs GROUP BY collection
+FROM jobs GROUP BY collection, outcome
+UNION ALL
+SELECT collection, outcome, jobs, bytes, NULL, 0, 0 FROM dropped WHERE NOT retried
 
 -- name: find
 INSERT INTO findings (path, reason, hint, first_seen, last_seen)

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from dropzone import status
 from dropzone.journal import Journal
 from dropzone.lookup import Zones
 from dropzone.places import collection_of
@@ -95,21 +94,29 @@ def _all_counted(backend: Backend) -> dict[str, dict[str, dict[str, Any]]]:
 def _counted(zone: Zone, journal: Journal) -> Sequence[dict[str, Any]]:
     """Return what is known of each collection, by name: also of empty folders."""
     folders = set(_folders(zone))
-    ended = {one.collection: one for one in status.collections_of(journal)}
-    seen = {row["collection"]: row for row in journal.rows("last_drops")}
-    return [
-        {
-            "collection": name,
-            "files": ended[name].files if name in ended else 0,
-            "bytes": ended[name].bytes if name in ended else 0,
-            "outcomes": ended[name].outcomes if name in ended else {},
-            "failed": seen[name]["failed"] if name in seen else 0,
-            "under_way": seen[name]["under_way"] if name in seen else 0,
-            "last_drop_at": seen[name]["last_at"] if name in seen else None,
-            "has_folder": name in folders,
-        }
-        for name in sorted(ended.keys() | seen.keys() | folders)
-    ]
+    found = {name: _nothing(name) for name in folders}
+    for row in journal.rows("drops"):
+        name = row["collection"]
+        _add(found.setdefault(name, _nothing(name)), row)
+    return [{**found[name], "has_folder": name in folders} for name in sorted(found)]
+
+
+def _nothing(name: str) -> dict[str, Any]:
+    counts = dict.fromkeys(("files", "bytes", "failed", "under_way"), 0)
+    return {"collection": name, **counts, "outcomes": {}, "last_drop_at": None}
+
+
+def _add(one: dict[str, Any], row: Mapping[str, Any]) -> None:
+    """Add what is known of the jobs of one outcome."""
+    if jobs := row["jobs"] or 0:
+        outcomes = one["outcomes"]
+        outcomes[row["outcome"]] = outcomes.get(row["outcome"], 0) + jobs
+        one["files"] += jobs
+        one["bytes"] += row["bytes"]
+    one["failed"] += row["failed"] or 0
+    one["under_way"] += row["under_way"]
+    times = [at for at in (one["last_drop_at"], row["last_at"]) if at is not None]
+    one["last_drop_at"] = max(times, default=None)
 
 
 def _folders(zone: Zone) -> Iterator[str]:
