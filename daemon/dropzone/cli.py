@@ -75,14 +75,14 @@ def status(*, config: Config = None, as_json: Json = False) -> None:
     Files that failed do not change it; they wait for you in failed/.
     """
     from dropzone import status as collected
-    from dropzone.commands import access, output, render
+    from dropzone.commands import access, output, render_status
 
     settings = access.settings(config)
     zones, web = collected.of_all(settings), collected.web_of(settings)
     if as_json:
         output.print_json({"zones": zones, "web": web})
     else:
-        output.print_all(render.status(zones, web))
+        output.print_all(render_status.status(zones, web))
     raise typer.Exit(0 if all(zone.fine for zone in zones) else PROBLEM)
 
 

@@ -1,14 +1,12 @@
 """Documents in Postgres: what the index step writes, in one transaction for a batch."""
 
-import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from dropzone import queries, text
+from dropzone import document_rows, queries
 from dropzone.errors import DocumentRejected, SourceChanged
-from dropzone.models import Chunk, IndexOutcome, IndexRequest, Job, Outcome
+from dropzone.models import DocumentKey, DocumentWrite, IndexOutcome, Job, Outcome
 from dropzone.sessions.postgres import (
     PostgresSession,
     copy_rows,
@@ -18,39 +16,6 @@ from dropzone.sessions.postgres import (
 from dropzone.sessions.postgres_connection import Connection
 
 SQL = queries.load("dropzone", "sql/documents.sql")
-
-Key = tuple[str, str]
-_FLOAT16_BYTES = 2
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentWrite:
-    """What is known about one stored file once its text has been read.
-
-    ``vectors`` holds one vector of ``dims`` little-endian float16 numbers for each
-    chunk, one after the other. ``status`` is ``indexed`` exactly when there are
-    chunks, unless the document is ``known``: then it was not read again, and the write
-    only adds a delivery to it. ``metadata`` may hold anything JSON can; control
-    characters are removed.
-    """
-
-    request: IndexRequest
-    status: Literal["indexed", "stored_only", "empty"]
-    chunks: Sequence[Chunk] = ()
-    vectors: bytes = b""
-    dims: int = 0
-    metadata: Mapping[str, Any] | None = None
-    notes: Sequence[str] = ()
-    known: bool = False
-
-    def __post_init__(self) -> None:
-        if len(self.vectors) != len(self.chunks) * self.dims * _FLOAT16_BYTES:
-            raise ValueError("vectors must hold one vector for each chunk")
-
-    @property
-    def key(self) -> Key:
-        """What makes a document one: its collection and its content."""
-        return self.request.collection, self.request.sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +55,11 @@ class Documents:
     def find(self, collection: str, sha256: str) -> ExistingDocument | None:
         return self.find_many([(collection, sha256)]).get((collection, sha256))
 
-    def find_many(self, pairs: Iterable[Key]) -> dict[Key, ExistingDocument]:
+    def find_many(
+        self, pairs: Iterable[DocumentKey]
+    ) -> dict[DocumentKey, ExistingDocument]:
         """Return those of the (collection, sha256) ``pairs`` that exist."""
-        rows = self._postgres.query(SQL["find"], _columns(pairs))
+        rows = self._postgres.query(SQL["find"], document_rows.columns(pairs))
         return {
             (row["collection"], row["sha256"]): ExistingDocument(
                 row["id"], row["status"], row["doc_type"], row["chunk_count"]
@@ -143,11 +110,11 @@ class Documents:
     def delivery_outcome(self, job_ids: Iterable[str]) -> dict[str, IndexOutcome]:
         """Return what is committed for those of the jobs that ended here."""
         rows = self._postgres.query(SQL["past_deliveries"], [list(job_ids)])
-        return {row["job_id"]: _outcome(row) for row in rows}
+        return {row["job_id"]: document_rows.outcome_of(row) for row in rows}
 
     def record_failures(self, jobs: Sequence[Job]) -> None:
         """Note that these jobs failed; one that succeeded before stays as it is."""
-        rows = [_failure(job) for job in jobs]
+        rows = [document_rows.of_failure(job) for job in jobs]
 
         def insert(connection: Connection) -> None:
             with connection.cursor() as cursor:
@@ -194,7 +161,7 @@ def _commit(
     # Rows are locked in one order everywhere: paths, then documents, each sorted.
     # What still deadlocks (it needs two new paths) is run again by the session.
     replaced = _lock_paths(connection, batch)
-    owners: dict[Key, DocumentWrite] = {}
+    owners: dict[DocumentKey, DocumentWrite] = {}
     for write in sorted(batch, key=lambda write: write.known):
         owners.setdefault(write.key, write)
     _add_collections(connection, {collection for collection, _ in owners})
@@ -214,7 +181,7 @@ def _commit(
 
 def _past(connection: Connection, job_ids: Sequence[str]) -> dict[str, IndexOutcome]:
     rows = connection.execute(SQL["past_deliveries"], [job_ids])
-    return {row["job_id"]: _outcome(row) for row in rows}
+    return {row["job_id"]: document_rows.outcome_of(row) for row in rows}
 
 
 def _lock_paths(connection: Connection, batch: Sequence[DocumentWrite]) -> set[int]:
@@ -223,7 +190,9 @@ def _lock_paths(connection: Connection, batch: Sequence[DocumentWrite]) -> set[i
         (write.request for write in batch), key=lambda r: (r.zone, r.path)
     )
     with connection.cursor() as cursor:
-        cursor.executemany(SQL["add_path"], [_request(r) for r in requests])
+        cursor.executemany(
+            SQL["add_path"], [document_rows.of_request(r) for r in requests]
+        )
     rows = connection.execute(
         SQL["lock_paths"],
         {"zones": [r.zone for r in requests], "paths": [r.path for r in requests]},
@@ -236,15 +205,17 @@ def _add_collections(connection: Connection, names: Iterable[str]) -> None:
 
 
 def _add_documents(
-    connection: Connection, owners: Mapping[Key, DocumentWrite]
-) -> set[Key]:
+    connection: Connection, owners: Mapping[DocumentKey, DocumentWrite]
+) -> set[DocumentKey]:
     """Insert what is not there; return the keys of what was."""
     keys = sorted(key for key, write in owners.items() if not write.known)
     if not keys:
         return set()
     with connection.cursor() as cursor:
         cursor.executemany(
-            SQL["add_document"], [_row(owners[key]) for key in keys], returning=True
+            SQL["add_document"],
+            [document_rows.of_write(owners[key]) for key in keys],
+            returning=True,
         )
         return {
             key
@@ -254,11 +225,13 @@ def _add_documents(
 
 
 def _lock_documents(
-    connection: Connection, owners: Mapping[Key, DocumentWrite], others: set[int]
-) -> dict[Key, tuple[int, str]]:
+    connection: Connection,
+    owners: Mapping[DocumentKey, DocumentWrite],
+    others: set[int],
+) -> dict[DocumentKey, tuple[int, str]]:
     """Lock the documents of the batch and ``others``; return ids and statuses."""
     rows = connection.execute(
-        SQL["lock_documents"], {**_columns(owners), "ids": list(others)}
+        SQL["lock_documents"], {**document_rows.columns(owners), "ids": list(others)}
     )
     return {
         (row["collection"], row["sha256"]): (row["id"], row["status"]) for row in rows
@@ -267,9 +240,9 @@ def _lock_documents(
 
 def _place(
     write: DocumentWrite,
-    owners: Mapping[Key, DocumentWrite],
-    added: set[Key],
-    existing: Mapping[Key, tuple[int, str]],
+    owners: Mapping[DocumentKey, DocumentWrite],
+    added: set[DocumentKey],
+    existing: Mapping[DocumentKey, tuple[int, str]],
 ) -> _Placed:
     document_id, status = existing[write.key]
     new = write.key in added or (write.status == "indexed" and status != "indexed")
@@ -281,7 +254,10 @@ def _place(
 def _upgrade(connection: Connection, placed: Sequence[_Placed]) -> None:
     if not placed:
         return
-    rows = [_row(place.write) | {"id": place.document_id} for place in placed]
+    rows = [
+        document_rows.of_write(place.write) | {"id": place.document_id}
+        for place in placed
+    ]
     with connection.cursor() as cursor:
         cursor.executemany(SQL["upgrade_document"], rows)
     connection.execute(SQL["drop_chunks"], [[p.document_id for p in placed]])
@@ -316,7 +292,10 @@ def _fill(connection: Connection, model_id: int, placed: Sequence[_Placed]) -> N
 def _give(connection: Connection, placed: Sequence[_Placed]) -> None:
     """Add what persons said of these drops; of two the later one holds."""
     rows = [
-        {"id": place.document_id, "given": jsonb(_storable(place.write.request.given))}
+        {
+            "id": place.document_id,
+            "given": jsonb(document_rows.storable(place.write.request.given)),
+        }
         for place in placed
         if place.write.request.given
     ]
@@ -329,7 +308,7 @@ def _deliver(
     connection: Connection, placed: Sequence[_Placed], replaced: set[int]
 ) -> None:
     rows = [
-        _request(place.write.request)
+        document_rows.of_request(place.write.request)
         | {"document_id": place.document_id, "outcome": place.outcome, "batch_id": None}
         for place in placed
     ]
@@ -351,78 +330,3 @@ def _model_id(connection: Connection, model: Mapping[str, Any]) -> int:
     if found is None:
         raise RuntimeError("the embedding model could not be registered")
     return int(found["id"])
-
-
-def _request(request: IndexRequest) -> dict[str, Any]:
-    return {
-        "job_id": request.job_id,
-        "zone": request.zone,
-        "collection": request.collection,
-        "path": request.path,
-        "name": text.display(os.path.basename(request.path)),
-        "sha256": request.sha256,
-        "s3_key": request.s3_key,
-        "size": request.size,
-    }
-
-
-def _row(write: DocumentWrite) -> dict[str, Any]:
-    # What persons say has a key of its own; a document's may not pretend to be it.
-    found = {k: v for k, v in (write.metadata or {}).items() if k != "given"}
-    return _request(write.request) | {
-        "doc_type": write.request.doc_type,
-        "status": write.status,
-        "metadata": jsonb(_storable(found)),
-        "notes": [text.clean(note) for note in write.notes],
-        "chunk_count": len(write.chunks),
-    }
-
-
-def _failure(job: Job) -> dict[str, Any]:
-    return {
-        "job_id": job.id,
-        "zone": job.zone,
-        "collection": job.collection,
-        "document_id": None,
-        "path": job.path,
-        "name": text.display(job.name),
-        "sha256": job.sha256,
-        "s3_key": job.s3_key,
-        "size": job.size,
-        "outcome": Outcome.FAILED,
-        "batch_id": job.batch_id,
-    }
-
-
-def _storable(value: object) -> Any:
-    """Return ``value`` as Postgres' jsonb takes it: no NUL, no lone surrogate, no NaN.
-
-    Anything that JSON does not know becomes its text.
-    """
-    if isinstance(value, Mapping):
-        return {text.clean(str(key)): _storable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_storable(item) for item in value]
-    if isinstance(value, bool | int) or value is None:
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return text.display(value) if isinstance(value, bytes) else text.clean(str(value))
-
-
-def _columns(pairs: Iterable[Key]) -> dict[str, list[str]]:
-    keys = list(pairs)
-    return {
-        "collections": [collection for collection, _ in keys],
-        "hashes": [sha256 for _, sha256 in keys],
-    }
-
-
-def _outcome(row: Mapping[str, Any]) -> IndexOutcome:
-    return IndexOutcome(
-        row["job_id"],
-        Outcome(row["outcome"]),
-        row["document_id"],
-        row["chunks"],
-        tuple(row["notes"]),
-    )

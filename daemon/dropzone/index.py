@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from dropzone import fsops
-from dropzone.documents import Documents, DocumentWrite
+from dropzone.documents import Documents
 from dropzone.errors import WRITTEN_TO, ServiceUnavailable, SourceChanged
 from dropzone.executor.frames import PARTS
 from dropzone.executor.parsers import ParserPool, ParseTask
 from dropzone.extract import is_supported
 from dropzone.measures import Measures, ZoneMeasures
-from dropzone.models import IndexOutcome, IndexRequest
+from dropzone.models import DocumentWrite, IndexOutcome, IndexRequest
 from dropzone.text import display
 
 Status = Literal["indexed", "stored_only", "empty"]

@@ -5,11 +5,11 @@ import secrets
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 
 class Status(StrEnum):
@@ -160,6 +160,41 @@ class Chunk:
     end: int
     page: int | None = None
     heading: str = ""
+
+
+#: What makes a document one: its collection and its content's SHA-256.
+DocumentKey = tuple[str, str]
+_FLOAT16_BYTES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentWrite:
+    """What is known about one stored file once its text has been read.
+
+    ``vectors`` holds one vector of ``dims`` little-endian float16 numbers for each
+    chunk, one after the other. ``status`` is ``indexed`` exactly when there are
+    chunks, unless the document is ``known``: then it was not read again, and the write
+    only adds a delivery to it. ``metadata`` may hold anything JSON can; control
+    characters are removed.
+    """
+
+    request: IndexRequest
+    status: Literal["indexed", "stored_only", "empty"]
+    chunks: Sequence[Chunk] = ()
+    vectors: bytes = b""
+    dims: int = 0
+    metadata: Mapping[str, Any] | None = None
+    notes: Sequence[str] = ()
+    known: bool = False
+
+    def __post_init__(self) -> None:
+        if len(self.vectors) != len(self.chunks) * self.dims * _FLOAT16_BYTES:
+            raise ValueError("vectors must hold one vector for each chunk")
+
+    @property
+    def key(self) -> DocumentKey:
+        """What makes a document one: its collection and its content."""
+        return self.request.collection, self.request.sha256
 
 
 class JobIds:

@@ -7,9 +7,17 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
-from dropzone.documents import Documents, DocumentWrite
+from dropzone.documents import Documents
 from dropzone.errors import DocumentRejected, SourceChanged
-from dropzone.models import Chunk, IndexRequest, Job, JobIds, Outcome, Status
+from dropzone.models import (
+    Chunk,
+    DocumentWrite,
+    IndexRequest,
+    Job,
+    JobIds,
+    Outcome,
+    Status,
+)
 from dropzone.sessions import PostgresSettings
 from dropzone.sessions.postgres import PostgresSession
 from servers import fresh_database

@@ -9,7 +9,7 @@ import pytest
 
 from daemons import wait_for
 from dropzone import reloading
-from dropzone.commands import doctor_notifications, output, render
+from dropzone.commands import doctor_notifications, output, render_status
 from dropzone.commands.diagnosis import Verdict
 from dropzone.journal import Journal
 from dropzone.measures import Measures
@@ -107,7 +107,7 @@ def test_one_target_that_is_down_holds_up_no_other(
     shown = ZoneStatus(
         "z", tmp_path, False, 1, None, (), {}, None, History(), None, told
     )
-    output.print_all(render.status([shown], {}))
+    output.print_all(render_status.status([shown], {}))
     printed = capsys.readouterr().out
     assert "Messages have not arrived (json) for " in printed
     assert "A Connection error occurred" in printed

@@ -4,10 +4,10 @@ import unicodedata
 import pytest
 from pydantic import SecretStr
 
-from dropzone.documents import Documents, DocumentWrite
+from dropzone.documents import Documents
 from dropzone.embed import make_embedder
 from dropzone.errors import ServiceUnavailable, UsageError
-from dropzone.models import Chunk, IndexRequest, JobIds
+from dropzone.models import Chunk, DocumentWrite, IndexRequest, JobIds
 from dropzone.retry import RetryPolicy
 from dropzone.search import Search, Where, unmark
 from dropzone.sessions import PostgresSettings

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dropzone import status
 from dropzone.commands.diagnosis import Diagnosis, ok, problem, warning
 from dropzone.commands.output import span
-from dropzone.commands.render import span_since
+from dropzone.commands.render_status import span_since
 from dropzone.notifications import courier, targets, wording
 from dropzone.notifications.courier import Delivery, Parcel
 from dropzone.notifications.message import Message

@@ -10,7 +10,7 @@ from typing import Any
 from dropzone import status
 from dropzone.commands import access, output
 from dropzone.commands.command import PROBLEM
-from dropzone.commands.render import reloaded
+from dropzone.commands.render_status import reloaded
 from dropzone.errors import DropzoneError
 from dropzone.settings import Settings
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from dropzone import steps
 from dropzone.commands.output import ago, cells, clock, length, shown, span, table
-from dropzone.commands.render import serving, span_since, wanted_or_fault
+from dropzone.commands.render_status import serving, span_since, wanted_or_fault
 from dropzone.models import Job
 from dropzone.status import ZoneStatus
 from dropzone.text import display

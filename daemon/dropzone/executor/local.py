@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from dropzone import heartbeats, log, threads
-from dropzone.documents import DocumentWrite
 from dropzone.errors import ConfigurationError, Stopping
 from dropzone.executor.requests import Requests
 from dropzone.gate import Gate
 from dropzone.heartbeats import Heartbeats
-from dropzone.models import IndexOutcome, IndexRequest
+from dropzone.models import DocumentWrite, IndexOutcome, IndexRequest
 
 # What one transaction may hold: documents, and chunks of all of them.
 _DOCUMENTS = 64
