@@ -96,6 +96,8 @@ class FaultProxy:
         """Accept connections and pass nothing, like a black hole."""
         with self._changed:
             self._frozen = True
+            if self._listener is None:
+                self._listen()
 
     def slow(self, *, latency: float = 0.0, rate: float = 0.0) -> None:
         """Hold back each block by ``latency`` seconds, and to ``rate`` bytes/s."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from psycopg.conninfo import conninfo_to_dict, make_conninfo  # noqa: TID251
 
-from daemons import ZoneOfTest, check_invariants, wait_for, zone_on
+from daemons import DEADLINE, ZoneOfTest, check_invariants, wait_for, zone_on
 from dropzone import config, status
 from dropzone.embedded import ServiceAddresses
 from dropzone.status import ZoneStatus
@@ -19,10 +19,10 @@ from faultproxy import FaultProxy, proxy_to
 # Short limits, so that a test need not wait long for the daemon to give up a call.
 _SHORT = {
     "DROPZONE__RETRY__CALL_SECONDS": "0.3",
-    "DROPZONE__AWS__CONNECT_TIMEOUT_SECONDS": "1",
-    "DROPZONE__AWS__READ_TIMEOUT_SECONDS": "1",
-    "DROPZONE__POSTGRES__STATEMENT_TIMEOUT_SECONDS": "2",
-    "DROPZONE__POSTGRES__CONNECTION_TIMEOUT": "1",
+    "DROPZONE__AWS__CONNECT_TIMEOUT_SECONDS": "2",
+    "DROPZONE__AWS__READ_TIMEOUT_SECONDS": "3",
+    "DROPZONE__POSTGRES__STATEMENT_TIMEOUT_SECONDS": "4",
+    "DROPZONE__POSTGRES__CONNECTION_TIMEOUT": "2",
 }
 
 
@@ -50,7 +50,7 @@ class Outage:
             text = b"The stork %d stands on one leg.\n" % number * 30
             self.dropped[self.zone.drop(f"c{number % 3}/f{number}.txt", text)] += 1
 
-    def wait_for_pause(self, service: str, seconds: float = 20.0) -> dict[str, Any]:
+    def wait_for_pause(self, service: str, seconds: float = DEADLINE) -> dict[str, Any]:
         """Wait until a step is paused by ``service``; return what is said of it."""
 
         def paused() -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from daemons import wait_for
+from daemons import free_port, wait_for
 
 
 class Receiver:
@@ -90,9 +90,7 @@ class Mailbox:
     """An SMTP server in a process of its own, which keeps what it takes."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self._folder = folder / "mailbox"
         self.address = f"127.0.0.1:{self.port}"
         handler = ["-c", "aiosmtpd.handlers.Mailbox", str(self._folder)]

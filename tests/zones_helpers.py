@@ -18,7 +18,7 @@ from dropzone.room import Growth, Room
 from dropzone.zones import ZoneFolders
 
 IDS = JobIds()
-DEADLINE = 10.0
+DEADLINE = 60.0
 ROOT = os.geteuid() == 0
 NOBODY = 65534
 
@@ -58,7 +58,7 @@ def in_threads(count, work):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(DEADLINE)
     assert not any(thread.is_alive() for thread in threads), "a thread hangs"
     if errors:
         raise errors[0]
@@ -71,7 +71,7 @@ def python(code, *arguments, before=(), **options):
         [*before, sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
         env={**os.environ, "PYTHONPATH": ":".join(paths)},
         **options,

@@ -85,6 +85,8 @@ class Box:
 
     def journal(self, unit: str) -> list[dict[str, Any]]:
         """Return the entries of a unit's journal, oldest first."""
+        # Whatever was said before this is among them.
+        self.run("journalctl", "--sync", check=False)
         told = self.run("journalctl", "-u", unit, "-o", "json", "--all").stdout
         return [json.loads(line) for line in told.splitlines() if line]
 

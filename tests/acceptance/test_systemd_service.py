@@ -148,7 +148,12 @@ def test_parsers_are_confined_and_work_under_the_hardening(service: Served) -> N
 
 def test_the_journal_has_fields(service: Served) -> None:
     service.serves("fields.txt")
-    (entry,) = [e for e in service.events("done") if e["DROPZONE_PATH"] == "fields.txt"]
+
+    def told() -> list[dict[str, Any]]:
+        done = service.events("done")
+        return [one for one in done if one["DROPZONE_PATH"] == "fields.txt"]
+
+    (entry,) = service.wait_for(told, "the log tells it")
     assert entry["DROPZONE_OUTCOME"] == "indexed"
     assert entry["DROPZONE_ZONE"] == "default"
     assert entry["PRIORITY"] == "6"

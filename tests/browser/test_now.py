@@ -7,6 +7,7 @@ from playwright.sync_api import expect
 
 from accessibility import check_accessible
 from daemons import wait_for
+from dropzone import pauses
 
 
 @pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
@@ -75,7 +76,7 @@ def test_leaving_a_question_changes_nothing_and_gives_the_focus_back(pages, site
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
     expect(page.get_by_role("link", name="Pause all")).to_be_focused()
-    assert not site.zone.report()["paused"]
+    assert not pauses.read(site.zone.root)
 
 
 def test_who_may_only_read_sees_all_and_changes_nothing(pages):

@@ -57,6 +57,7 @@ def _fill(site: Site) -> None:
 def test_words_lead_to_passages_and_these_to_their_file(pages):
     page = pages.open("/search")
     expect(page.locator("h2")).to_contain_text("documents can be searched")
+    expect(page.get_by_role("searchbox", name="Words to search")).to_be_focused()
     page.keyboard.type("heron gauge")
     page.keyboard.press("Enter")
     first = page.locator(".hits > li").first

@@ -187,9 +187,12 @@ def test_a_manifest_that_was_changed_or_is_newer_is_refused(
     vault, zone = copied(backups, tmp_path)
     path = vault.path_of(vault.names()[-1])
     whole = path.read_text()
-    path.write_text(whole.replace('"mode": 416', '"mode": 511', 1))
+    changed = whole.replace('"mode": 416', '"mode": 511', 1)
+    assert changed != whole
+    path.write_text(changed)
     told = zone.command("restore", str(vault.root))
-    assert (told.returncode, "is not what was written" in told.stderr) == (1, True)
+    refused = "is not what was written" in told.stderr
+    assert (told.returncode, refused) == (1, True), told.stdout + told.stderr
     newer = (
         ('"format": 1', '"format": 2'),
         (f'"journal": {schema.VERSION}', '"journal": 99'),
@@ -201,7 +204,8 @@ def test_a_manifest_that_was_changed_or_is_newer_is_refused(
         digest = hashlib.sha256("".join(lines[:-1]).encode()).hexdigest()
         path.write_text("".join([*lines[:-1], json.dumps({**end, "sha256": digest})]))
         told = zone.command("restore", str(vault.root))
-        assert (told.returncode, "newer dropzone" in told.stderr) == (2, True)
+        refused = "newer dropzone" in told.stderr
+        assert (told.returncode, refused) == (2, True), told.stdout + told.stderr
     empty = zone.command("restore", str(tmp_path))
     assert (empty.returncode, "no whole backup" in empty.stderr) == (2, True)
 

@@ -39,7 +39,7 @@ def settings(services: ServiceAddresses, rate: float | None) -> S3Settings:
         ),
         endpoint_url=services.s3_endpoint,
         # Shorter than the uploads take: what waits must not look like an outage.
-        read_timeout=1.0,
+        read_timeout=2.0,
         upload_rate=rate,
     )
 
@@ -61,7 +61,7 @@ def test_uploads_share_one_rate(services: ServiceAddresses) -> None:
     expected = 34 * MEGABYTE / RATE
     # Not faster, however busy the machine is; the tenth below is what is promised.
     assert seconds >= 0.9 * expected
-    assert seconds < 5 * expected
+    assert seconds < 15 * expected
     print(f"{34 * MEGABYTE / seconds / MEGABYTE:.2f} MB/s of {RATE / MEGABYTE}")
     assert (
         hashlib.sha256(session.get("large")).digest() == hashlib.sha256(large).digest()
@@ -76,7 +76,7 @@ def test_uploads_share_one_rate(services: ServiceAddresses) -> None:
         wait_for(lambda: session.stats().operations["upload"].in_flight, "it is sent")
         session.update(settings(services, None))
         slow.result()
-    assert time.monotonic() - begun < 12
+    assert time.monotonic() - begun < 16
     session.close()
 
 
@@ -90,7 +90,7 @@ def test_a_wait_ends_with_the_program() -> None:
     begun = time.monotonic()
     with pytest.raises(Stopping):
         list(iter(lambda: paced.read(16_384), b""))
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 8
     stopper.join()
 
 
@@ -120,6 +120,7 @@ def test_files_wait_for_their_window_which_may_be_edited(zone: ZoneOfTest) -> No
     daemon = zone.start()
     zone.drop("a.txt", b"waits for the night")
     wait_for(lambda: zone.files("state/work"), "it is taken")
+    wait_for(lambda: zone.report().get("paused"), "the pause is told")
     told = json.loads(zone.command("status", "--json").stdout)["zones"][0]
     (pause,) = told["paused"]
     assert (pause["step"], pause["service"]) == ("store", "window")

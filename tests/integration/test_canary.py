@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from daemons import ZoneOfTest, objects, with_keys_of, zone_on
+from daemons import DEADLINE, ZoneOfTest, objects, with_keys_of, zone_on
 from dropzone import config
 from dropzone.commands import canary
 from dropzone.commands.diagnosis import Diagnosis
@@ -59,7 +59,7 @@ def test_canaries_do_not_pile_up_and_nothing_else_is_removed(zone: ZoneOfTest) -
     zone.drop("dropzone-canary/canary~mine.txt", b"not one of ours")
     zone.wait_for_ends(1)
     for _ in range(4):
-        assert {one.verdict for one in fly(zone)} == {"ok"}
+        assert {one.verdict for one in fly(zone, DEADLINE)} == {"ok"}
     folder = zone.root / "processed" / "dropzone-canary"
     assert (folder / "canary~mine.txt").read_bytes() == b"not one of ours"
     assert len(list(folder.iterdir())) == 3, "that one, the first and the last"
@@ -77,14 +77,16 @@ def test_the_step_that_does_not_happen_is_named(
 ) -> None:
     with behind_proxies(tmp_path, services, {}) as outage:
         daemon = outage.zone.start()
+        outage.drop(1)
+        outage.zone.wait_for_ends(1)
         outage.postgres.refuse()
-        found = fly(outage.zone, seconds=3)
+        found = fly(outage.zone, seconds=6)
         assert [one.verdict for one in found] == ["ok", "ok", "problem"]
         assert found[-1].checked == "canary in default, indexed"
-        assert "did not happen within 3 s" in found[-1].found
+        assert "did not happen within 6 s" in found[-1].found
         assert "does not answer" in found[-1].found, "the reason is told as well"
         outage.postgres.heal()
-        outage.zone.wait_for_ends(1)
+        outage.zone.wait_for_ends(2)
         outage.zone.stop(daemon)
 
 

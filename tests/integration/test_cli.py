@@ -271,7 +271,7 @@ def test_a_daemon_that_is_stopped_ends_with_zero(
 ) -> None:
     daemon = zone.start()
     daemon.send_signal(number)
-    assert daemon.wait(10) == 0
+    assert daemon.wait(DEADLINE) == 0
 
 
 def test_a_journal_that_is_being_made_or_damaged_is_told(zone: ZoneOfTest) -> None:

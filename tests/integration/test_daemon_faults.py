@@ -55,7 +55,7 @@ def test_services_that_come_late_are_waited_for(tmp_path: Path) -> None:
         daemon = zone.start()
         pause = wait_for(lambda: zone.report().get("paused"), "a step is paused")[0]
         assert pause["service"] in {"s3", "postgres"}
-        assert not zone.files("input")
+        wait_for(lambda: not zone.files("input"), "it is taken all the same")
         shown = zone.command("status")
         assert pause["service"] in shown.stdout.lower()
         with zone.journal() as journal:

@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg  # noqa: TID251 looks from outside
 import pytest
 
-from daemons import wait_for
+from daemons import DEADLINE, wait_for
 from dropzone.embedded import EmbeddedServices, record
 from servers import s3_client
 
@@ -57,7 +57,7 @@ class Servers:
         """Kill one of the two servers, S3 (0) or Postgres (1), and start it again."""
         server = record.read(self.base / "services").servers[number]
         os.kill(server.pid, signal.SIGKILL)
-        wait_for(self.services.check, "the server is started again", 20)
+        wait_for(self.services.check, "the server is started again")
 
     def python(self, *arguments: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
@@ -90,7 +90,9 @@ def test_the_first_script_outlives_a_restart_of_each_server(servers: Servers) ->
         lines.append(script.stdout.readline())
         servers.kill(1)
         lines += script.stdout.readlines()
-        assert script.wait(30) == 0, script.stderr and script.stderr.read()[-2000:]
+        assert script.wait(DEADLINE) == 0, (
+            script.stderr and script.stderr.read()[-2000:]
+        )
     finally:
         script.kill()
         script.communicate()
@@ -117,7 +119,7 @@ def test_the_pieces_of_the_guides(servers: Servers) -> None:
     s3_client(servers.addresses).create_bucket(Bucket="others")
     (base / "guide.py").write_text("\n".join([*pieces, "pool.close()"]))
     guide = servers.python("-W", "error::ResourceWarning", "guide.py")
-    out, error = guide.communicate(timeout=60)
+    out, error = guide.communicate(timeout=DEADLINE)
     assert guide.returncode == 0, error[-2000:]
     assert "There is no 'b.txt'" in out
     with servers.connect() as connection:

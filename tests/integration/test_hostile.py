@@ -92,6 +92,7 @@ def test_devices_and_ways_out_are_refused(
     refused = wait_for(lambda: len(findings(zone)) == 7 and findings(zone), "findings")
     assert refused[b"disk.txt"] == refused[b"zero.txt"] == "is a device"
     assert refused[b"folder"] == "is a symbolic link"
+    wait_for(lambda: not list(zone.work.iterdir()), "what ended has its place")
     zone.stop(daemon)
     assert zone.files("processed").keys() == {b"x.pdf/inside.txt", b"empty.pdf"}
     assert_secret_is_nowhere(zone, services)
@@ -157,7 +158,7 @@ def test_files_and_folders_that_are_swapped_for_links(
         wait_for(lambda: swapper.dropped.total() >= 300, "300 files are swapped")
     assert daemon.poll() is None
     swapper.tidy()
-    zone.wait_for_ends(swapper.dropped.total(), 60)
+    zone.wait_for_ends(swapper.dropped.total())
     zone.stop(daemon)
     assert_secret_is_nowhere(zone, services)
     assert set(zone.outcomes().values()) == {"indexed"}
@@ -273,9 +274,9 @@ def test_twenty_thousand_files_in_one_folder(zone: ZoneOfTest) -> None:
     zone.environment["AWS_ENDPOINT_URL_S3"] = "http://127.0.0.1:9"
     daemon = zone.start()
     begun = time.monotonic()
-    wait_for(lambda: claimed(zone) >= 200, "the first are taken", 10)
+    wait_for(lambda: claimed(zone) >= 200, "the first are taken")
     early = resident(daemon.pid)
-    wait_for(lambda: not any(folder.iterdir()), "all are taken", 120)
+    wait_for(lambda: not any(folder.iterdir()), "all are taken", 180)
     took, late = time.monotonic() - begun, resident(daemon.pid)
     print(f"{count} files taken in {took:.1f} s; {early} MB, then {late} MB")
     assert claimed(zone) == count

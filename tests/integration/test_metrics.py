@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from daemons import ZoneOfTest, wait_for, zone_on
+from daemons import PROMPT, ZoneOfTest, wait_for, zone_on
 from deployed import names_in, queries
 from dropzone.embedded import ServiceAddresses
 from webclient import get
@@ -66,14 +66,14 @@ def served(
     zone.drop("c.bin", b"\0" * 100)
     zone.drop("d.pdf", b"no pdf at all")
     zone.wait_for_ends(5)
-    url = wait_for(lambda: zone.report().get("web", {}).get("url"), "a page is served")
+    url = zone.url()
     wait_for(
         lambda: Scrape(url).value("dropzone_step_duration_seconds_count", step="track"),
         "the batch is tracked",
     )
     yield zone, url
     try:
-        assert zone.stop(process) < 10
+        assert zone.stop(process) < PROMPT
         assert "still_working" not in zone.log()
     finally:
         zone.close()
@@ -139,7 +139,7 @@ def test_a_pause_and_the_oldest_file_are_told(tmp_path, services):
     try:
         zone.start()
         zone.drop("a.txt", b"seven b")
-        url = wait_for(lambda: zone.report().get("web", {}).get("url"), "served")
+        url = zone.url()
         labels = {"zone": "default", "step": "store"}
         wait_for(
             lambda: Scrape(url).value("dropzone_step_paused", **labels), "it is paused"

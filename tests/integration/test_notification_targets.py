@@ -78,7 +78,7 @@ def test_what_hangs_is_ended_and_holds_up_no_other(
     with receiver() as other:
         begun = time.monotonic()
         done = send(
-            1.5,
+            5,
             targets=[f"json://127.0.0.1:{other.port}"],
             webhook=web.url(),
             command=["sh", "-c", f"sleep 600 & echo $! > {pid}; wait"],
@@ -86,8 +86,8 @@ def test_what_hangs_is_ended_and_holds_up_no_other(
         assert time.monotonic() - begun < 30
         assert [one.problem for one in done] == [
             "",
-            "it gives no answer in 1.5 s",
-            "it did not end in 1.5 s",
+            "it gives no answer in 5 s",
+            "it did not end in 5 s",
         ]
         assert other.got
     # It became somebody else's child, who may take a while to collect it.
@@ -123,4 +123,4 @@ def test_a_stop_ends_what_is_being_sent(web: Receiver) -> None:
     begun = time.monotonic()
     (done,) = courier.deliver([Parcel(target, MESSAGE)], 60, stop)
     assert done.problem
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 40

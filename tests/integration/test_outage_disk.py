@@ -79,14 +79,14 @@ class Disk:
             paused = self.zone.report().get("paused", ())
             return [pause for pause in paused if words in pause["reason"]]
 
-        pause: dict[str, Any] = wait_for(told, words, 15)[0]
+        pause: dict[str, Any] = wait_for(told, words)[0]
         shown = self.zone.command("status")
         assert shown.returncode == 1
         assert words in " ".join(shown.stdout.split()), shown.stdout
         return pause
 
     def recovered(self) -> None:
-        self.zone.wait_for_ends(self.dropped.total(), seconds=40)
+        self.zone.wait_for_ends(self.dropped.total())
         work = self.seen / "state" / "work"
         wait_for(lambda: not list(work.iterdir()), "job folders are removed")
         wait_for(lambda: not self.zone.report()["paused"], "nothing is paused")

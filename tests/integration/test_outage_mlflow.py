@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -13,7 +12,14 @@ from typing import Any
 
 import pytest
 
-from daemons import PROMPT, ZoneOfTest, check_invariants, wait_for, zone_on
+from daemons import (
+    PROMPT,
+    ZoneOfTest,
+    check_invariants,
+    free_port,
+    wait_for,
+    zone_on,
+)
 from dropzone.embedded import ServiceAddresses
 from dropzone.retry import RetryPolicy
 from dropzone.sessions import MlflowSettings
@@ -21,15 +27,14 @@ from dropzone.sessions.mlflow import MlflowSession
 from faultproxy import FaultProxy, proxy_to
 from webclient import get
 
-_UP_SECONDS = 60
+_UP_SECONDS = 150
 
 
 @pytest.fixture(scope="module")
 def tracking_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """A real ``mlflow server``; heavy, so there is one for this module."""
     base = tmp_path_factory.mktemp("mlflow")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
     command += ["--host", "127.0.0.1", "--port", str(port)]
     command += ["--backend-store-uri", f"sqlite:///{base}/runs.db"]
@@ -51,7 +56,7 @@ def tracking_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         yield port
     finally:
         os.killpg(server.pid, 15)
-        server.wait(20)
+        server.wait(60)
 
 
 def _answers(port: int) -> bool:
@@ -70,7 +75,7 @@ def _runs(port: int) -> list[dict[str, dict[str, str]]]:
         body,
         {"Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
         runs: list[dict[str, dict[str, str]]] = json.load(answer).get("runs", [])
     return runs
 
@@ -123,12 +128,12 @@ def test_runs_are_late_and_files_are_not(
     proxy.refuse()
     daemon = zone.start()
     for fault in (proxy.refuse, proxy.freeze):
-        proxy.heal()
+        # From one to the other without a moment in which a run could be logged.
         fault()
         for number in range(3):
             name = f"{fault.__name__}{number}.txt"
             dropped[zone.drop(name, f"text of {name}".encode())] = 1
-        zone.wait_for_ends(len(dropped), seconds=10)
+        zone.wait_for_ends(len(dropped))
         pause = wait_for(lambda: zone.report().get("paused"), "track pauses")[0]
         assert (pause["step"], pause["service"]) == ("track", "mlflow")
     _is_down(_told_of_mlflow(zone))
@@ -143,6 +148,7 @@ def test_runs_are_late_and_files_are_not(
         batches = {job.batch_id for job in journal.newest(100)}
     wait_for(lambda: not zone.report()["paused"], "nothing is paused")
     assert zone.log().count('"event": "paused"') == 1, "told once"
+    wait_for(lambda: _told_of_mlflow(zone)["healthy"], "the page tells it")
     _is_up(_told_of_mlflow(zone))
     runs = _runs(tracking_server)
     tags = [tag["value"] for run in runs for tag in run["data"]["tags"]

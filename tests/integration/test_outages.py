@@ -15,7 +15,7 @@ from outages import Outage, behind_proxies
 from servers import connect
 
 # A second or two on a quiet machine; the pauses grow to 30 s when nothing heals.
-_SOON = 15.0
+_SOON = 25.0
 _XML = b"<Error><Code>%s</Code><Message>%s</Message></Error>"
 
 

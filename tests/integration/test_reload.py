@@ -232,8 +232,10 @@ def test_fifty_reloads_while_files_come(
         edited.wait("reloaded", reloads + 1)
     zone.wait_for_ends(200)
     assert not edited.events("not reloaded")
-    changed = edited.events("reloaded")[49]["changed"]
-    assert "executor.uploads: 1 -> 2" in changed
+    # One more where a busy machine had the daemon find an edit by itself.
+    changed = [change for one in edited.events("reloaded") for change in one["changed"]]
+    assert len(edited.events("reloaded")) >= 50
+    assert changed.count("executor.uploads: 1 -> 2") >= 8
     assert zone.report()["reload"]["ok"]
     check_invariants(zone, services, dropped)
     zone.stop(daemon)

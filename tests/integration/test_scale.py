@@ -62,11 +62,11 @@ def test_small_files_need_not_wait_for_large_ones(
         daemon = zone.start()
         wait_for(lambda: len(list(zone.work.iterdir())) == 8, "the large are taken")
         outage.drop(40)
-        wait_for(lambda: len(zone.receipts()) == 40, "the small ones end", 20)
+        wait_for(lambda: len(zone.receipts()) == 40, "the small ones end")
         assert {r["size"] for r in zone.receipts()} != {40_000_000}
         assert max(r["size"] for r in zone.receipts()) < 40_000_000
         outage.s3.heal()
-        zone.wait_for_ends(48, 60)
+        zone.wait_for_ends(48)
         zone.stop(daemon)
 
 

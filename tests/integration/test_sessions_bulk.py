@@ -273,7 +273,7 @@ def test_a_server_that_fails_over_and_over_is_left_alone_until_it_is_back(servic
         with pytest.raises(ServiceUnavailable, match="not asked since") as caught:
             postgres.query("SELECT 1")
         assert "refused" in str(caught.value)
-        assert postgres.stats().rejects_since == pytest.approx(time.time(), abs=5)
+        assert postgres.stats().rejects_since == pytest.approx(time.time(), abs=60)
         proxy.heal()
         assert proxy.connections == asked
         # A look from outside ends it at once; nobody need wait for the pause.

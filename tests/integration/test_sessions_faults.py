@@ -13,6 +13,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo  # noqa: TID251
 from pydantic import SecretStr
 
+from daemons import free_port
 from dropzone.errors import ServiceUnavailable, Stopping
 from dropzone.retry import RetryPolicy
 from dropzone.sessions import PostgresSettings, S3Settings, digest
@@ -35,7 +36,7 @@ class Proxy:
     def __init__(self, target):
         self.target = target
         self.family = socket.AF_UNIX if isinstance(target, str) else socket.AF_INET
-        self.port = 0
+        self.port = free_port()
         self.open = []
         self.frozen = False
         self.budget = None
@@ -116,7 +117,7 @@ def to_s3(services):
             services.s3_access_key, services.s3_secret_key
         ),
         endpoint_url=f"http://127.0.0.1:{proxy.port}",
-        read_timeout=1,
+        read_timeout=3,
         retry=SHORT,
     )
     yield proxy
@@ -141,7 +142,7 @@ class TestPostgres:
         with pytest.raises(ServiceUnavailable, match="refused") as caught:
             postgres.query("SELECT 1")
         assert caught.value.service == "postgres"
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
         assert postgres.check().healthy is False
         to_postgres.heal()
         assert postgres.query("SELECT 1 AS a") == [{"a": 1}]
@@ -155,7 +156,7 @@ class TestPostgres:
             began = time.monotonic()
             with pytest.raises(ServiceUnavailable):
                 postgres.query("SELECT 1")
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 15
         to_postgres.heal()
         assert postgres.query("SELECT 1 AS a") == [{"a": 1}]
 
@@ -196,7 +197,7 @@ class TestPostgres:
         began = time.monotonic()
         with pytest.raises(Stopping):
             session.query("SELECT 1")
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
         session.close()
 
     def test_a_server_that_says_nothing_is_given_up(self, to_postgres, postgres):
@@ -214,7 +215,7 @@ class TestS3:
         with pytest.raises(ServiceUnavailable, match="does not answer") as caught:
             put(s3, "k", b"x")
         assert caught.value.service == "s3"
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
         assert s3.check().healthy is False
         to_s3.heal()
         put(s3, "k", b"x")

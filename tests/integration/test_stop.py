@@ -20,7 +20,7 @@ from outages import behind_proxies
 
 STOP_SECONDS = 3.0
 # What the interpreter needs to end, and a loaded machine.
-GRACE_SECONDS = 9.0
+GRACE_SECONDS = 22.0
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def stop(
     below = descendants(daemon.pid)
     begun = time.monotonic()
     daemon.send_signal(number)
-    assert daemon.wait(30) == 0, zone.log()[-3000:]
+    assert daemon.wait(60) == 0, zone.log()[-3000:]
     assert time.monotonic() - begun < STOP_SECONDS + GRACE_SECONDS
     for pid, command in below.items():
         wait_for(lambda pid=pid: not Path(f"/proc/{pid}").exists(), command)
@@ -66,7 +66,7 @@ def stop(
 def finish(zone: ZoneOfTest, services: ServiceAddresses, dropped: Counter[str]) -> None:
     """Start again, and see that everything ends well."""
     daemon = zone.start()
-    zone.wait_for_ends(dropped.total(), 60)
+    zone.wait_for_ends(dropped.total())
     stop(zone, daemon)
     assert all(r["attempts"] == 0 for r in zone.receipts())
     check_invariants(zone, services, dropped)
@@ -101,7 +101,7 @@ def test_with_files_in_every_step(
 
 
 def test_while_a_large_file_is_sent(tmp_path: Path, services: ServiceAddresses) -> None:
-    patient = {"DROPZONE__AWS__READ_TIMEOUT_SECONDS": "30"}
+    patient = {"DROPZONE__AWS__READ_TIMEOUT_SECONDS": "60"}
     with behind_proxies(tmp_path, services, patient) as outage:
         outage.s3.slow(rate=8e6)
         large = outage.zone.base / "aside"
@@ -188,7 +188,7 @@ def test_a_second_signal_ends_it_at_once(
     tmp_path: Path, services: ServiceAddresses
 ) -> None:
     patient = {
-        "DROPZONE__LIMITS__STOP_SECONDS": "30",
+        "DROPZONE__LIMITS__STOP_SECONDS": "60",
         "DROPZONE__POSTGRES__STATEMENT_TIMEOUT_SECONDS": "60",
     }
     with behind_proxies(tmp_path, services, patient) as outage:
@@ -203,7 +203,7 @@ def test_a_second_signal_ends_it_at_once(
         wait_for(lambda: '"stopping"' in outage.zone.log(), "it says that it stops")
         begun = time.monotonic()
         os.kill(daemon.pid, signal.SIGINT)
-        assert daemon.wait(30) == 128 + signal.SIGINT
+        assert daemon.wait(60) == 128 + signal.SIGINT
         assert time.monotonic() - begun < PROMPT
         for pid, command in below.items():
             wait_for(lambda pid=pid: not Path(f"/proc/{pid}").exists(), command)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tusclient.exceptions import TusUploadFailed
 
-from daemons import PROMPT, ZoneOfTest, wait_for, zone_on
+from daemons import PROMPT, ZoneOfTest, free_port, wait_for, zone_on
 from dropzone.embedded import ServiceAddresses
 from uploading import Sender, content, sha256
 from webclient import get, submit
@@ -34,16 +34,16 @@ class Served:
         self.process = self.zone.start()
         pid = self.process.pid
         wait_for(lambda: self.zone.report().get("pid") == pid, "the daemon reports")
-        self.url: str = wait_for(
-            lambda: self.zone.report()["web"]["url"], "the page is served"
-        )
+        self.url = self.zone.url()
         self.dora = Sender(self.url, DORA)
         self.otto = Sender(self.url, OTTO)
 
     def set(self, **settings: dict[str, float]) -> None:
         """Put other settings in force."""
         reloads = self.zone.log().count('"reloaded"')
-        (self.zone.base / "config.yaml").write_text(json.dumps(settings))
+        aside = self.zone.base / "config.new"
+        aside.write_text(json.dumps(settings))
+        aside.rename(self.zone.base / "config.yaml")
         wait_for(
             lambda: self.zone.log().count('"reloaded"') > reloads, "it is reloaded"
         )
@@ -76,8 +76,8 @@ def served(
     zone.environment["DROPZONE__RETENTION__EVERY_SECONDS"] = "0.3"
     (zone.base / "config.yaml").write_text("{}")
     # A fixed port lets clients go on after a restart, as in life.
+    zone.environment["DROPZONE__WEB__PORT"] = str(free_port())
     served = Served(zone)
-    zone.environment["DROPZONE__WEB__PORT"] = served.url.rpartition(":")[2]
     yield served
     zone.stop(served.process)
     zone.close()
@@ -155,9 +155,10 @@ def test_what_a_lost_connection_brought_is_kept_and_the_rest_follows(served):
     url = served.dora.begun(len(data), filename="cut.bin")
     with served.dora.sending(url, 0, len(data), data[: 8 * MEGABYTE]) as connection:
         wait_for(lambda: served.dora.offset(url) > 7 * MEGABYTE, "bytes are written")
+        known = served.dora.offset(url)
         # Who is silent for a while gives way.
         connection.send(data[8 * MEGABYTE : 9 * MEGABYTE])
-        busy = served.dora.add(url, served.dora.offset(url), b"x")
+        busy = served.dora.add(url, known, b"x")
         assert (busy.status, busy.headers["retry-after"]) == (423, "1")
     wait_for(
         lambda: served.dora.add(url, 0, b"").status == 409, "the connection is given up"
@@ -327,7 +328,10 @@ def test_what_nobody_goes_on_with_is_removed(served):
 
     def make_older(seconds: float) -> float:
         known["created_at"] -= seconds
-        (folder / "record.json").write_text(json.dumps(known))
+        # The daemon looks all the time: it must not see half of it.
+        aside = served.zone.base / "record.json"
+        aside.write_text(json.dumps(known))
+        aside.rename(folder / "record.json")
         os.utime(folder / "data", (1, known["created_at"]))
         return float(known["created_at"])
 
@@ -370,7 +374,7 @@ def test_the_log_tells_who_dropped_what(served):
     url = served.dora.begun(1, filename="logged.txt")
     served.dora.add(url, 0, b"x")
     assert served.ended(url)["outcome"] == "indexed"
-    assert '"event": "uploaded"' in served.zone.log()
+    wait_for(lambda: '"event": "uploaded"' in served.zone.log(), "it is told")
     assert DORA not in served.zone.log()
 
 

@@ -16,7 +16,7 @@ from dropzone.pauses import Pause
 from dropzone.readiness import Rules
 from dropzone.stage import Inbox
 from dropzone.watcher import Timing, Watcher
-from zones_helpers import boundless, eventually, python, tree
+from zones_helpers import DEADLINE, boundless, eventually, python, tree
 
 QUIET = 0.3
 NOBODY_LISTENS = Listener(lambda *_: None, lambda _: None, lambda: None)
@@ -54,7 +54,7 @@ class Watching:
     def claimed(self):
         return {job.path for job in self.journal.with_status(Status.CLAIMED, 100_000)}
 
-    def wait_for(self, *paths, seconds=10.0):
+    def wait_for(self, *paths, seconds=DEADLINE):
         eventually(lambda: self.claimed >= set(paths), f"{paths[:3]} claimed", seconds)
 
     def finding(self, path):
@@ -64,7 +64,7 @@ class Watching:
     def close(self):
         self.stop.set()
         if self.watcher is not None:
-            assert self.watcher.join(5), "the watcher does not end"
+            assert self.watcher.join(30), "the watcher does not end"
         self.journal.close()
         assert self.broken.empty(), self.broken.get()
 
@@ -85,21 +85,21 @@ def move_in(zone, name, content=b"x"):
 def test_a_file_moved_in_is_claimed_without_the_quiet_time(zone):
     zone.start(quiet=60.0)
     move_in(zone, "x.pdf")
-    zone.wait_for(b"x.pdf", seconds=5)
+    zone.wait_for(b"x.pdf", seconds=30)
     (job,) = zone.journal.newest(9)
     assert (job.status, job.size, job.doc_type) == (Status.CLAIMED, 1, "pdf")
     assert list(zone.folders.jobs_in_work()) == [(job.id, [b"x.pdf"])]
 
 
 def test_a_file_that_was_written_waits_for_the_quiet_time(zone):
-    zone.start()
+    quiet = 1.5
+    zone.start(quiet=quiet)
     (zone.input / "x").write_bytes(b"x")
-    written = time.time()
     eventually(lambda: zone.watcher.report()["settling"] == 1, "it is seen")
     assert not zone.watcher.settled
     zone.wait_for(b"x")
     (job,) = zone.journal.newest(9)
-    assert job.created_at - written >= QUIET - 0.01
+    assert job.created_at - job.mtime_ns / 1e9 >= quiet - 0.01
     eventually(lambda: zone.watcher.settled)
 
 
@@ -156,7 +156,7 @@ def test_a_burst_is_found_whole(zone):
     names = {b"%04d" % number for number in range(5000)}
     for name in names:
         (zone.input / name.decode()).write_bytes(name)
-    zone.wait_for(*names, seconds=30)
+    zone.wait_for(*names, seconds=DEADLINE)
     assert len(zone.journal.newest(9999)) == 5000, "each once"
     assert tree(zone.input) == {}
 
@@ -253,11 +253,11 @@ def test_an_input_folder_that_is_replaced_is_watched_again(zone):
     eventually(lambda: zone.watcher.scans > scans)
     move_in(zone, "y")
     zone.wait_for(b"y")
-    assert zone.watcher.report()["mode"] == "events"
+    eventually(lambda: zone.watcher.report()["mode"] == "events", "they come again")
 
 
 def test_a_file_that_vanishes_before_it_is_ready_leaves_nothing(zone):
-    zone.start()
+    zone.start(quiet=1.5)
     (zone.input / "x").write_text("x")
     eventually(lambda: zone.watcher.report()["settling"] == 1)
     (zone.input / "x").unlink()
@@ -336,8 +336,8 @@ def test_watching_ends_at_once_while_much_waits(zone):
     zone.start(quiet=60.0)
     begun = time.monotonic()
     zone.stop.set()
-    assert zone.watcher.join(5)
-    assert time.monotonic() - begun < 4
+    assert zone.watcher.join(30)
+    assert time.monotonic() - begun < 25
 
 
 def test_a_queue_that_overflows_is_told(tmp_path):
@@ -345,7 +345,7 @@ def test_a_queue_that_overflows_is_told(tmp_path):
     go_on = threading.Event()
 
     def slow(_path, _arrived):
-        go_on.wait(10)
+        go_on.wait(DEADLINE)
 
     events = Events(tmp_path, Listener(slow, lambda _: None, lost.set))
     assert events.start() is None
@@ -392,7 +392,7 @@ def test_a_thread_that_died_is_told_and_replaced(zone, part):
     dying.stop()
     dying.join()
     (zone.input / "x").write_text("x")
-    zone.wait_for(b"x", seconds=5)
+    zone.wait_for(b"x", seconds=25)
     eventually(lambda: zone.watcher.report()["mode"] == "events", "it is back")
     assert zone.watcher._events._events._observer is not observer
 

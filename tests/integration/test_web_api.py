@@ -56,9 +56,7 @@ class Served:
 
     def __init__(self, zone: ZoneOfTest) -> None:
         self.zone = zone
-        self.url: str = wait_for(
-            lambda: zone.report().get("web", {}).get("url"), "a page is served"
-        )
+        self.url = zone.url()
 
     def get(self, path: str, token: str = OPERATOR, **headers: str) -> Answer:
         url = f"{self.url}/api/v1{path}"
@@ -554,6 +552,7 @@ def test_requests_made_from_the_description_find_nothing(served, tmp_path):
             *("--exclude-checks", "ignored_auth"),
             *("--exclude-path-regex", "/(events|doctor|pause)$"),
             *("--phases", "fuzzing", "--max-examples", "4", "--no-shrink"),
+            *("--request-timeout", "60"),
         ],
         cwd=tmp_path,
         capture_output=True,
@@ -581,9 +580,10 @@ def test_with_many_jobs_every_list_is_quick(tmp_path: Path):
             Wanted(open=True),
             Wanted(sha256="0" * 64),
         ):
-            begun = time.monotonic()
+            # Of this thread: how busy the machine is makes no difference.
+            begun = time.thread_time()
             journal.listed(wanted, 50)
-            assert time.monotonic() - begun < 0.3
+            assert time.thread_time() - begun < 0.3
         page = journal.listed(Wanted(text="report-1"), 10)
         after = journal.listed(Wanted(before=page[-1].id, text="report-1"), 10)
         assert not {job.id for job in page} & {job.id for job in after}

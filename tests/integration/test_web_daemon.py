@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from daemons import ZoneOfTest, wait_for, zone_on
+from daemons import ZoneOfTest, free_port, wait_for, zone_on
 from dropzone import config
 from dropzone.commands import doctor_web
 from dropzone.embedded import ServiceAddresses
@@ -21,10 +21,6 @@ def zone(tmp_path: Path, services: ServiceAddresses) -> Iterator[ZoneOfTest]:
     zone.close()
 
 
-def url_of(zone: ZoneOfTest) -> str:
-    return wait_for(lambda: zone.report().get("web", {}).get("url"), "a page is served")
-
-
 def doctor(zone: ZoneOfTest) -> tuple[str, str, str]:
     """Return what doctor says of the page of this zone."""
     os.chdir(zone.base)
@@ -35,7 +31,8 @@ def doctor(zone: ZoneOfTest) -> tuple[str, str, str]:
 
 def test_a_taken_port_stops_no_file_and_is_taken_when_it_is_free(zone, monkeypatch):
     monkeypatch.chdir(zone.base)
-    with socket.create_server(("127.0.0.1", 0)) as other:
+    # One that nobody gets by chance when it is free.
+    with socket.create_server(("127.0.0.1", free_port())) as other:
         port = other.getsockname()[1]
         zone.environment["DROPZONE__WEB__PORT"] = str(port)
         verdict, found, _ = doctor(zone)
@@ -50,9 +47,9 @@ def test_a_taken_port_stops_no_file_and_is_taken_when_it_is_free(zone, monkeypat
         assert f"port {port}" in shown.stdout
         verdict, found, what = doctor(zone)
         assert (verdict, "web.port" in what) == ("warning", True)
-    assert url_of(zone) == f"http://127.0.0.1:{port}"
-    assert get(f"{url_of(zone)}/readyz").status == 200
-    assert doctor(zone) == ("ok", f"served at {url_of(zone)}", "")
+    assert zone.url() == f"http://127.0.0.1:{port}"
+    assert get(f"{zone.url()}/readyz").status == 200
+    assert doctor(zone) == ("ok", f"served at {zone.url()}", "")
     assert zone.log().count("the page is not served") == 1
     zone.stop(process)
     assert doctor(zone)[0] == "ok"
@@ -64,7 +61,7 @@ def test_ready_says_which_step_is_paused_and_why(zone):
     zone.environment["DROPZONE__RETRY__CALL_SECONDS"] = "0.1"
     process = zone.start()
     zone.drop("a.txt", b"a word")
-    url = url_of(zone)
+    url = zone.url()
     wait_for(lambda: get(f"{url}/readyz").status == 503, "it is not ready")
     (reason,) = get(f"{url}/readyz").json["reasons"]
     assert (reason["zone"], reason["step"], reason["service"]) == (

@@ -49,9 +49,9 @@ def test_clean_is_fast_where_nothing_is_to_do():
 
 
 def _seconds(text):
-    begun = time.perf_counter()
+    begun = time.thread_time()
     clean(text)
-    return time.perf_counter() - begun
+    return time.thread_time() - begun
 
 
 @pytest.mark.parametrize(

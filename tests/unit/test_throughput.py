@@ -73,10 +73,11 @@ def test_a_week_of_many_jobs_is_counted_quickly(journal):
     ids, span = JobIds(), Span(seconds=7200, parts=84)
     journal.add([ended(ids, NOW - number * 20.0) for number in range(20_000)])
     throughput = Throughput(span)
-    begun = time.monotonic()
+    # Of this thread: how busy the machine is makes no difference.
+    begun = time.thread_time()
     first = throughput.look(journal, NOW)
-    then = time.monotonic()
+    then = time.thread_time()
     assert then - begun < 0.5
     assert throughput.look(journal, NOW) == first
-    assert time.monotonic() - then < 0.1
+    assert time.thread_time() - then < 0.1
     assert sum(part.files for part in first) == 20_000

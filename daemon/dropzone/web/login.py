@@ -100,7 +100,7 @@ class Login:
         told: str = "",
         status: int = HTTPStatus.OK,
     ) -> Response:
-        cookie = self._forms.cookie()
+        cookie = self._forms.cookie(request.cookies.get(self._form_cookie, ""))
         page = self._rendering(
             "login.html",
             self._prefix,

@@ -1,6 +1,7 @@
 """The sessions of browsers that logged in: kept here, named by a cookie."""
 
 import hmac
+import re
 import secrets
 import threading
 import time
@@ -92,14 +93,22 @@ class Sessions:
         )
 
 
+_COOKIE = re.compile(r"[\w-]{22}", re.ASCII)
+
+
 class LoginForms:
     """Marks of login forms: what a form holds fits only the cookie it came with."""
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
 
-    def cookie(self) -> str:
-        return secrets.token_urlsafe(16)
+    def cookie(self, known: str = "") -> str:
+        """Return what a form's cookie says: ``known`` again, if it may be one of ours.
+
+        A browser has one for all its tabs: a form that another tab is led to must not
+        make the one too old that somebody fills in.
+        """
+        return known if _COOKIE.fullmatch(known) else secrets.token_urlsafe(16)
 
     def mark(self, cookie: str) -> str:
         return hmac.digest(self._key, cookie.encode(), "sha256").hex()
