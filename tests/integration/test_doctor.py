@@ -6,7 +6,7 @@ import secrets
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo  # noqa: TID251
 from psycopg.rows import dict_row  # noqa: TID251
 
-from daemons import ZoneOfTest, with_keys_of, zone_on
+from daemons import DEADLINE, ZoneOfTest, with_keys_of, zone_on
 from dropzone import config
 from dropzone.commands import access, doctor_postgres
 from dropzone.commands.diagnosis import Diagnosis
@@ -297,10 +297,58 @@ def test_a_standby_and_a_profile_that_is_gone_are_found(zone: ZoneOfTest) -> Non
         assert "aws configure list-profiles" in ill[checked]["what_to_do"]
 
 
-def _postgres(zone: ZoneOfTest) -> Diagnosis:
+@pytest.fixture
+def of_encoding(zone: ZoneOfTest) -> Iterator[Callable[[str], None]]:
+    """Give the zone a database of another encoding, for the time of a test."""
+    given = zone.environment["DATABASE_URL"]
+    info, made = conninfo_to_dict(given), []
+
+    def make(encoding: str) -> None:
+        made.append(f"test_{secrets.token_hex(6)}")
+        administrator.execute(
+            f"CREATE DATABASE {made[-1]} ENCODING '{encoding}' TEMPLATE template0 "
+            "LOCALE_PROVIDER libc LC_COLLATE 'C' LC_CTYPE 'C'".encode()
+        )
+        zone.environment["DATABASE_URL"] = make_conninfo(**info | {"dbname": made[-1]})
+
+    with psycopg.connect(given, autocommit=True) as administrator:
+        yield make
+        zone.environment["DATABASE_URL"] = given
+        for name in made:
+            administrator.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+def test_a_database_without_letters_is_found_and_refused_before_any_file_fails(
+    zone: ZoneOfTest, of_encoding: Callable[[str], None]
+) -> None:
+    of_encoding("SQL_ASCII")
+    found = _of_postgres(zone)["Postgres encoding"]
+    assert (found.verdict, "SQL_ASCII" in found.found) == ("problem", True)
+    assert "ENCODING 'UTF8'" in found.what_to_do
+    zone.drop("größe.txt", "Größe".encode())
+    assert zone.launch("--once").wait(DEADLINE) == 2
+    assert "has the encoding SQL_ASCII" in zone.log()
+    assert "Traceback" not in zone.log()
+    assert not zone.files("failed")
+    # What other encodings lack are some letters.
+    of_encoding("LATIN1")
+    found = _of_postgres(zone)["Postgres encoding"]
+    assert (found.verdict, "LATIN1" in found.found) == ("warning", True)
+    assert "ENCODING 'UTF8'" in found.what_to_do
+
+
+def test_a_database_of_utf8_is_not_worth_a_word(zone: ZoneOfTest) -> None:
+    assert set(_of_postgres(zone)) == {"Postgres", "Postgres connections"}
+
+
+def _of_postgres(zone: ZoneOfTest) -> dict[str, Diagnosis]:
     settings = config.load(None, zone.environment).settings
     with with_keys_of(zone), access.sessions(settings) as pool:
-        return next(doctor_postgres.server(pool, settings))
+        return {one.checked: one for one in doctor_postgres.server(pool, settings)}
+
+
+def _postgres(zone: ZoneOfTest) -> Diagnosis:
+    return _of_postgres(zone)["Postgres"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from dropzone import queries
 from dropzone.commands.diagnosis import Diagnosis, ok, problem, warning
 from dropzone.errors import DropzoneError
 from dropzone.sessions import SessionPool
-from dropzone.sessions.migrate import migrate
+from dropzone.sessions.migrate import UTF8, migrate
 from dropzone.settings import Settings
 
 _SQL = queries.load("dropzone", "sql/doctor.sql")
@@ -37,6 +37,7 @@ def server(pool: SessionPool, settings: Settings) -> Iterator[Diagnosis]:
     else:
         yield _version(pool.postgres.address, row, health.latency_seconds or 0.0)
     if row is not None:
+        yield from _encoding(row["encoding"])
         yield _connections(row, settings.postgres.pool_size)
 
 
@@ -100,6 +101,18 @@ def _version(address: str, row: Row, seconds: float) -> Diagnosis:
     vector = row["installed"] or f"{row['available']}, not made yet"
     told += f", pgvector {vector}; connecting and asking take {seconds * 1000:.0f} ms"
     return ok("Postgres", told, seconds)
+
+
+def _encoding(encoding: str) -> Iterator[Diagnosis]:
+    if encoding == "UTF8":
+        return
+    told = f"the database has the encoding {encoding}"
+    if encoding == "SQL_ASCII":
+        found = f"{told}, in which texts are bytes without letters; start refuses it"
+        yield problem("Postgres encoding", found, UTF8)
+    else:
+        found = f"{told}: a file with any letter outside of it fails"
+        yield warning("Postgres encoding", found, UTF8)
 
 
 def _connections(row: Row, wanted: int) -> Diagnosis:

@@ -14,6 +14,12 @@ from dropzone.errors import ConfigurationError
 # Any number will do, as long as all versions of dropzone use the same one.
 _LOCK = 0x64726F707A6F6E65 >> 1
 
+#: What to do about a database of another encoding.
+UTF8 = (
+    "Make one with UTF8, and name it in DATABASE_URL or postgres.database: "
+    "CREATE DATABASE dropzone ENCODING 'UTF8' TEMPLATE template0;"
+)
+
 # No such extension; or one from before it had the type halfvec.
 _NO_PGVECTOR = (
     psycopg.errors.FeatureNotSupported,
@@ -21,6 +27,12 @@ _NO_PGVECTOR = (
     psycopg.errors.UndefinedObject,
 )
 
+# As text it would come as bytes from just the databases that this is about.
+_ENCODING = """
+SELECT current_database() AS database,
+    pg_encoding_to_char(encoding) = 'SQL_ASCII' AS is_unfit
+FROM pg_database WHERE datname = current_database()
+"""
 _BEGIN = """
 CREATE SCHEMA IF NOT EXISTS dropzone;
 CREATE TABLE IF NOT EXISTS dropzone.migrations (
@@ -64,7 +76,8 @@ def migrate(
 
     Raises:
         ConfigurationError: the schema is newer than this program, or the server has
-            no pgvector, or this user may not make what is missing.
+            no pgvector, or the database no letters, or this user may not make what is
+            missing.
 
     """
     files_in_order = migrations() if wanted is None else wanted
@@ -89,6 +102,7 @@ def _apply(
     connection: psycopg.Connection[Any], files_in_order: Sequence[Migration]
 ) -> list[str]:
     connection.execute("SET LOCAL statement_timeout = 0")
+    _check_encoding(connection)
     connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
     if not _is_begun(connection):
         connection.execute(_BEGIN)
@@ -111,6 +125,17 @@ def _apply(
             [file.version, file.name],
         )
     return [file.name for file in missing]
+
+
+def _check_encoding(connection: psycopg.Connection[Any]) -> None:
+    row = connection.cursor(row_factory=psycopg.rows.dict_row).execute(_ENCODING)
+    found = row.fetchone()
+    if found is not None and found["is_unfit"]:
+        raise ConfigurationError(
+            f"The database {found['database']} has the encoding SQL_ASCII, in which "
+            "texts are bytes without letters: nothing can be indexed or found.",
+            hint=UTF8,
+        )
 
 
 def _is_begun(connection: psycopg.Connection[Any]) -> bool:

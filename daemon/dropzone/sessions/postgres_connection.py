@@ -143,6 +143,8 @@ def conninfo_of(settings: PostgresSettings) -> str:
         "application_name": "dropzone",
         "connect_timeout": settings.connection_timeout,
         "password": password,
+        # Else the database's own encoding would decide what becomes text here.
+        "client_encoding": "utf8",
         # A peer that vanished is noticed within a minute, sending or waiting.
         "keepalives_idle": 30,
         "keepalives_interval": 10,

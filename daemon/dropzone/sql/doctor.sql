@@ -2,6 +2,8 @@
 SELECT current_setting('server_version') AS version,
     current_setting('server_version_num')::int / 10000 AS major,
     current_database() AS database,
+    (SELECT pg_encoding_to_char(encoding) FROM pg_database
+        WHERE datname = current_database()) AS encoding,
     current_user AS "user",
     current_setting('transaction_read_only') = 'on' AS read_only,
     (SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only')
