@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
+from acceptance import memory
 from acceptance.debian_tree import CannotBeMade, missing
 from daemons import wait_for
 
@@ -65,16 +66,17 @@ class Podman:
         if reason := missing("buildah", "podman", "runc", "catatonit"):
             raise CannotBeMade(reason)
         self.folder = folder
-        _lay_in_memory(folder)
+        # The images are thrown away with the test, but Podman has each one written to
+        # the disk before it goes on, together with all that other tests have written.
+        self._owned = None
+        if _free_bytes() > _MUCH_MEMORY:
+            clear_abandoned()
+            self._owned = memory.lay(folder, _STORAGE_BYTES)
         #: What every command is started by, such as nsenter with its options.
         self.before: tuple[str, ...] = ()
         for name, text in (("storage", _STORAGE), ("containers", _CONTAINERS)):
             (folder / f"{name}.conf").write_text(text.format(folder=folder))
-        self.environment = {
-            **os.environ,
-            "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf"),
-            "CONTAINERS_CONF": str(folder / "containers.conf"),
-        }
+        self.environment = _environment(folder)
 
     def __call__(
         self, *arguments: str | Path, check: bool = True, seconds: float = 120
@@ -111,23 +113,36 @@ class Podman:
     def close(self) -> None:
         self("rm", "--all", "--force", "--volumes", "--time=5", check=False)
         self("rmi", "--all", "--force", check=False)
-        graph = self.folder / "graph"
-        for mount in (graph / "overlay", graph, self.folder):
-            umount = ("umount", "--quiet", mount)
-            self.run(umount, check=False, seconds=30)
+        memory.take_away(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)
+        if self._owned is not None:
+            self._owned.close()
 
 
-def _lay_in_memory(folder: Path) -> None:
-    """Mount memory at ``folder``, where there is plenty; else it stays on the disk.
+def clear_abandoned(only: Path | None = None) -> None:
+    """End the containers of killed runs, and give back the memory they lie in."""
+    for folder in memory.abandoned():
+        if only is not None and folder != only:
+            continue
+        storage = folder / "storage.conf"
+        # Without it, or once the folder has another name, Podman would take that of
+        # the machine's own containers.
+        if storage.is_file() and f'"{folder}/graph"' in storage.read_text():
+            podman = ["podman", "rm", "--all", "--force", "--volumes", "--time=5"]
+            subprocess.run(
+                podman, env=_environment(folder), check=False, capture_output=True
+            )
+        memory.take_away(folder)
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
-    The images are thrown away with the test, but Podman has each one written to the
-    disk before it goes on, together with all that other tests have just written.
-    """
-    if _free_bytes() > _MUCH_MEMORY:
-        mount = ("mount", "-t", "tmpfs", "-o", f"size={_STORAGE_BYTES},mode=700")
-        command = ["/usr/bin/env", *mount, "images", str(folder)]
-        subprocess.run(command, check=False, capture_output=True)
+
+def _environment(folder: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf"),
+        "CONTAINERS_CONF": str(folder / "containers.conf"),
+    }
 
 
 def _free_bytes() -> int:
