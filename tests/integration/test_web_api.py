@@ -57,6 +57,7 @@ class Served:
     def __init__(self, zone: ZoneOfTest) -> None:
         self.zone = zone
         self.url = zone.url()
+        self.before_all: list[dict[str, Any]] = []
 
     def get(self, path: str, token: str = OPERATOR, **headers: str) -> Answer:
         url = f"{self.url}/api/v1{path}"
@@ -80,6 +81,11 @@ def serving(
         f"anna operate {OPERATOR}\nrita read {READER}"
     )
     process = zone.start()
+    served = Served(zone)
+    served.before_all = [
+        wait_for(lambda where=where: nothing_amiss(served, where), where)
+        for where in ("/collections", "/search?q=whales")
+    ]
     described(zone, json.dumps(GIVEN).encode())
     zone.drop(b"sea/" + BYTES, b"whales swim in the deep sea")
     described(zone, b"[1, 2]")
@@ -88,7 +94,7 @@ def serving(
     zone.drop("bad.docx", BAD)
     zone.drop("old.docx", ASIDE)
     zone.wait_for_ends(7)
-    yield Served(zone)
+    yield served
     zone.stop(process)
     zone.close()
 
@@ -113,6 +119,13 @@ def served(serving: Served) -> Served:
 
     wait_for(at_rest, "all files have ended")
     return serving
+
+
+def nothing_amiss(served: Served, where: str) -> dict[str, Any] | None:
+    """Return an answer once Postgres had its say; at first it is only connected to."""
+    answer = served.get(where)
+    told: dict[str, Any] = answer.json
+    return told if answer.status == 200 and not told.get("documents_unknown") else None
 
 
 def described(zone: ZoneOfTest, value: bytes) -> None:
@@ -157,6 +170,13 @@ def test_every_operation_takes_a_token_and_changes_take_the_role_for_it(served):
                 expected = 404 if path.endswith("/link") else 403
                 assert refused.status == expected, (method, path)
             assert told["operationId"]
+
+
+def test_before_the_first_file_nothing_is_found_and_nothing_is_wrong(serving):
+    """The tables in Postgres are made when the first text is indexed."""
+    collections, found = serving.before_all
+    assert collections == {"collections": [], "documents_unknown": ""}
+    assert found["hits"] == []
 
 
 def test_the_overview_says_that_all_is_well_and_counts_as_status_does(served):

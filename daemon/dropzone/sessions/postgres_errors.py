@@ -98,6 +98,11 @@ def translate(error: Exception, address: str) -> DropzoneError | None:
     return None
 
 
+def misses_tables(error: DropzoneError) -> bool:
+    """Whether our tables are not there: gone, or not made yet."""
+    return getattr(error.__cause__, "sqlstate", None) == _UNDEFINED_TABLE
+
+
 def _misses_ours(state: str, told: str) -> bool:
     # A table of somebody else that is not there is a fault of the statement.
     return state == _UNDEFINED_TABLE and '"dropzone.' in told

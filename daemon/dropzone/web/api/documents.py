@@ -6,6 +6,8 @@ from collections import Counter
 
 from dropzone import queries
 from dropzone.errors import DropzoneError
+from dropzone.lookup import Zones
+from dropzone.sessions.postgres_errors import misses_tables
 from dropzone.web.api.backend import Backend
 from dropzone.web.problems import Problem
 
@@ -70,5 +72,17 @@ def _counted(backend: Backend) -> tuple[Counts | None, str]:
     except Problem as problem:
         return None, problem.detail
     except DropzoneError as error:
+        if misses_tables(error) and nothing_ended(backend):
+            return {}, ""
         return None, error.message
     return found, ""
+
+
+def nothing_ended(backend: Backend) -> bool:
+    """Whether no file ended yet: the tables come with the first that is indexed."""
+    with Zones(backend.settings()) as zones:
+        return not any(
+            row["jobs"]
+            for _, journal in zones.journals
+            for row in journal.rows("drops")
+        )

@@ -6,9 +6,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from dropzone.embed import make_embedder
+from dropzone.errors import ServiceUnavailable
 from dropzone.search import Search, Where
+from dropzone.sessions.postgres_errors import misses_tables
 from dropzone.web.api import models
 from dropzone.web.api.backend import Backend
+from dropzone.web.api.documents import nothing_ended
 from dropzone.web.api.jobs import Moment
 from dropzone.web.api.operation import Ask, Given, Operation, Text
 
@@ -46,9 +49,14 @@ def search(backend: Backend, ask: Ask) -> Mapping[str, Any]:
         given=query.metadata,
     )
     postgres = backend.connected().postgres
-    hits = Search(postgres, embedder, patience=_PATIENCE_SECONDS).search(
-        query.q, limit=query.limit, mode=query.mode, where=where
-    )
+    try:
+        hits = Search(postgres, embedder, patience=_PATIENCE_SECONDS).search(
+            query.q, limit=query.limit, mode=query.mode, where=where
+        )
+    except ServiceUnavailable as error:
+        if not (misses_tables(error) and nothing_ended(backend)):
+            raise
+        hits = []
     return {"hits": hits, "model": embedder.name}
 
 

@@ -20,6 +20,8 @@ _NAMES = {
     "index": "Index",
     "release": "Release",
     "track": "Track",
+    # The servers that the daemon runs itself, without which no step works.
+    "services": "All work",
 }
 # Of a pause, by who or what wants it.
 _TONES = {PERSON: "warn", WINDOW: "calm"}
@@ -34,8 +36,10 @@ def _now(visit: Visit) -> Mapping[str, Any]:
     waits = [zone.oldest_waiting_at for zone in zones if zone.in_input.files]
     failed = sum(zone.failed for zone in zones)
     newest = _newest_failures(visit) if overview.tone == "warn" and failed else []
+    latest = visit.ask("jobs", query={"limit": _LATEST}).jobs
     return {
         "now": overview,
+        "headline": _headline(overview),
         "newest": newest,
         "at_once": time.time(),
         "calm": _calm(overview),
@@ -52,7 +56,8 @@ def _now(visit: Visit) -> Mapping[str, Any]:
         "names": _NAMES,
         "does": DOES,
         "services": _SERVICES,
-        "latest": visit.ask("jobs", query={"limit": _LATEST}).jobs,
+        "latest": latest,
+        "ever": bool(latest) or any(zone.in_input.files for zone in zones),
     }
 
 
@@ -61,6 +66,24 @@ def _newest_failures(visit: Visit) -> list[Job]:
     found = visit.ask("jobs", query={"state": "failed", "limit": 10 * _FAILURES}).jobs
     waiting = [job for job in found if not job.retried_as and not job.removed_at]
     return waiting[:_FAILURES]
+
+
+def _headline(overview: Overview) -> str:
+    """Return the headline; why a step stands still is told below it, whole."""
+    faults = {
+        (_NAMES[pause.step], pause.service)
+        for zone in overview.zones
+        for pause in zone.paused
+        if pause.service not in _TONES
+    }
+    unknown = any(zone.pid is None or zone.pauses_unknown for zone in overview.zones)
+    if not faults or unknown:
+        return overview.headline
+    if len(faults) > 1:
+        return "Some steps stand still."
+    ((step, service),) = faults
+    why = f" because of {_SERVICES[service]}" if service in _SERVICES else ""
+    return f"{step} stands still{why}."
 
 
 def _calm(overview: Overview) -> str:

@@ -1,5 +1,6 @@
 """How values are written for people: times, sizes, and what a state is called."""
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -27,6 +28,9 @@ _STATES = {
 }
 _TRIED_AGAIN = ("tried again", _OFF)
 _SET_ASIDE = ("set aside", _OFF)
+# Part of a sentence that says which call of the API helps.
+_CALL = re.compile(r"[^.;]*\bGET /api/[^.;]*[.;]?")
+_SLASH = re.compile(r"(?<=[^/])/(?=[^/])")
 _STYLES = frozenset({"ago", "clock", "moment"})
 _LONG, _SHORT = 60.0, 1.0
 
@@ -80,6 +84,17 @@ def name_of(path: str) -> str:
     return path.rpartition("/")[2]
 
 
+def for_people(hint: str) -> str:
+    """Return what to do without calls of the API, which are of no use on a page."""
+    told = _CALL.sub("", hint).strip().rstrip(";")
+    return told if not told or told.endswith((".", "!", "?")) else f"{told}."
+
+
+def path(whole: str) -> Markup:
+    """Return a path that lines may break after each of its slashes."""
+    return Markup("<bdi>{}</bdi>").format(Markup("/<wbr>").join(_SLASH.split(whole)))
+
+
 def marked(snippet: str, marks: list[tuple[int, int]]) -> Markup:
     """Return a passage with the words that were found marked."""
     made, at = Markup(), 0
@@ -97,5 +112,7 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "count": count,
     "state": state,
     "name_of": name_of,
+    "path": path,
+    "for_people": for_people,
     "marked": marked,
 }

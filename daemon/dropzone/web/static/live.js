@@ -5,6 +5,7 @@ import { tellTimes } from "./times.js";
 const MOST_OFTEN = 2000;
 const SPREAD = 300;
 const BUSY = [429, 503];
+const FAILED = /^\(\d+\) /;
 let wanted = false;
 let running = false;
 let before = 0;
@@ -107,7 +108,7 @@ function tellState(overview) {
   document.getElementById("state-words").textContent = overview.word;
   badge.lastChild.textContent = String(failed);
   badge.hidden = !failed;
-  document.title = (failed ? `(${failed}) ` : "") + document.title.replace(/^\(\d+\) /, "");
+  document.title = (failed ? `(${failed}) ` : "") + document.title.replace(FAILED, "");
   if (words && overview.headline !== words) {
     document.getElementById("heard").textContent = overview.headline;
   }
@@ -131,6 +132,7 @@ async function refresh() {
     if (answer.ok && !answer.redirected) {
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       document.querySelectorAll("[data-live]").forEach((region) => renew(region, page));
+      document.title = (document.title.match(FAILED)?.[0] ?? "") + page.title;
     } else if (answer.redirected) {
       logInAgain();
     } else if (BUSY.includes(answer.status)) {
