@@ -25,13 +25,14 @@ def lay(folder: Path, size: int) -> IO[bytes]:
 
 def abandoned() -> list[Path]:
     """Return the folders under which memory lies still, though nobody owns it."""
-    ours = [at for at, name in _mounts() if name == _NAME]
+    # Podman binds a folder of it over itself, which is called the same.
+    ours = [at for at, root, name in _mounts() if (root, name) == ("/", _NAME)]
     return [folder for folder in ours if not _is_owned(folder)]
 
 
 def take_away(folder: Path) -> None:
     """Unmount all that is mounted at and below ``folder``, the last first."""
-    below = [at for at, _ in _mounts() if at == folder or folder in at.parents]
+    below = [at for at, _, _ in _mounts() if at == folder or folder in at.parents]
     for at in reversed(below):
         umount = ("/usr/bin/env", "umount", "--lazy", str(at))
         subprocess.run(umount, check=False, capture_output=True)
@@ -52,12 +53,13 @@ def _is_owned(folder: Path) -> bool:
     return False
 
 
-def _mounts() -> list[tuple[Path, str]]:
-    """Return where each file system is mounted, and what it is called, as mounted."""
+def _mounts() -> list[tuple[Path, str, str]]:
+    """Return what is mounted in its order: where, which folder of it, and its name."""
     found = []
     # Of the thread: a test may be the only one to see its mounts.
     for line in Path("/proc/thread-self/mountinfo").read_text().splitlines():
         before, _, after = line.partition(" - ")
-        at = re.sub(r"\\(\d{3})", lambda m: chr(int(m[1], 8)), before.split()[4])
-        found.append((Path(at), after.split()[1]))
+        root, at = before.split()[3:5]
+        at = re.sub(r"\\(\d{3})", lambda m: chr(int(m[1], 8)), at)
+        found.append((Path(at), root, after.split()[1]))
     return found

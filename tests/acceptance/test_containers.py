@@ -27,6 +27,9 @@ def test_memory_of_a_killed_run_is_taken_away_by_the_next(tmp_path: Path) -> Non
     folder.mkdir()
     other.mkdir()
 
+    def of_the_run() -> list[Path]:
+        return [one for one in memory.abandoned() if tmp_path in one.parents]
+
     def killed() -> None:
         subprocess.run(["mount", "-t", "tmpfs", "images", other], check=True)  # noqa: S607
         with subprocess.Popen(
@@ -37,12 +40,14 @@ def test_memory_of_a_killed_run_is_taken_away_by_the_next(tmp_path: Path) -> Non
         ) as run:
             assert run.stdout is not None
             assert run.stdout.readline() == b"laid\n"
-            (folder / "graph").mkdir()
-            subprocess.run(["mount", "--bind", other, folder / "graph"], check=True)  # noqa: S607
-            assert folder not in memory.abandoned()
+            for name, bound in (("graph", folder / "graph"), ("other", other)):
+                (folder / name).mkdir()
+                command = ["mount", "--bind", bound, folder / name]
+                subprocess.run(command, check=True)
+            assert not of_the_run()
             run.kill()
             assert run.wait() == -signal.SIGKILL
-        assert folder in memory.abandoned()
+        assert of_the_run() == [folder]
         # Whatever else was left on this machine is not this test's.
         clear_abandoned(only=folder)
         assert not folder.exists()
