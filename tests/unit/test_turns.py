@@ -90,6 +90,24 @@ def test_who_waits_too_long_is_told_so_and_takes_no_place(hanging, monkeypatch):
     asyncio.run(main())
 
 
+def test_who_asks_without_end_is_refused_at_once(hanging):
+    async def main():
+        mine = Turns()
+
+        def ask():
+            return asyncio.create_task(mine.run(ANNA, hanging, asks_servers=False))
+
+        asked = [ask() for _ in range(turns.MOST_OF_ONE + turns.MOST_WAITING)]
+        await hanging.entered(turns.MOST_OF_ONE)
+        with pytest.raises(Problem) as refused:
+            await ask()
+        assert refused.value.status == 429
+        hanging.released.set()
+        assert set(await asyncio.gather(*asked)) == {"answered"}
+
+    asyncio.run(main())
+
+
 def test_what_fails_or_is_cut_off_gives_its_place_back(hanging):
     async def main():
         mine = Turns()

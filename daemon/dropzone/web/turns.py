@@ -18,6 +18,8 @@ from dropzone.web.problems import Problem
 #: Threads of each kind, and how many of them one caller has at once.
 THREADS = 4
 MOST_OF_ONE = 2
+#: So many of one caller wait: who leaves without the answer goes on to be counted.
+MOST_WAITING = 60
 # How long a request waits for a thread before it is refused.
 _PATIENCE_SECONDS = 30.0
 _PATIENCE_FOR_SERVERS_SECONDS = 5.0
@@ -60,6 +62,8 @@ class _Lane:
     @asynccontextmanager
     async def turn(self, name: str) -> AsyncIterator[None]:
         share = self._shares.setdefault(name, anyio.Semaphore(MOST_OF_ONE))
+        if share.statistics().tasks_waiting >= MOST_WAITING:
+            raise self._too_many_of_one()
         until = anyio.current_time() + self._patience
         async with (
             _held(share, until, self._too_many_of_one),

@@ -61,8 +61,8 @@ export class Before {
     const row = this.template.content.firstElementChild.cloneNode(true);
     row.upload = upload;
     row.querySelector("[data-name]").textContent = upload.path;
-    const now = upload.receiving ? "more comes in just now, from another tab or elsewhere" : `the last of it ${span(upload.silent)} ago`;
-    row.querySelector("[data-size]").textContent = `${size(upload.offset)} of ${size(upload.length)} came, ${now}`;
+    const last = upload.receiving ? "just now: another tab or program may be sending it" : `${span(upload.silent)} ago`;
+    row.querySelector("[data-size]").textContent = `${size(upload.offset)} of ${size(upload.length)} came, the last of it ${last}`;
     const bar = row.querySelector("progress");
     bar.value = upload.length ? upload.offset / upload.length : 0;
     bar.setAttribute("aria-label", `Came of ${upload.path}`);
