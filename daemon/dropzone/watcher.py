@@ -8,7 +8,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 from dropzone import heartbeats, inotify, log, threads
@@ -17,6 +17,7 @@ from dropzone.event_watch import EventWatch
 from dropzone.events import Listener
 from dropzone.gate import Gate
 from dropzone.heartbeats import Heartbeats
+from dropzone.hints import Hints
 from dropzone.intake import CLAIM_TOGETHER, Intake, Taken, obstacle, unseen
 from dropzone.journal import Finding, Journal
 from dropzone.listing import Entry, Unreadable
@@ -36,8 +37,6 @@ from dropzone.zones import ZoneFolders
 
 T = TypeVar("T")
 
-# Beyond this many hints a scan is cheaper than following each.
-_MOST_HINTS = 5_000
 # After this long a scan has more to take than it has seen.
 _LONG_SCAN_SECONDS = 5.0
 # A scan may take this share of the time.
@@ -58,17 +57,6 @@ class _Waiting:
     sighting: Sighting
     until: float
     busy: bool
-
-
-@dataclass(slots=True)
-class _Hints:
-    """What the event thread left for the watcher; guarded by ``lock``."""
-
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    files: dict[bytes, bool] = field(default_factory=dict)
-    folders: set[bytes] = field(default_factory=set)
-    scan: bool = True
-    rules: tuple[Rules, Timing] | None = None
 
 
 class Watcher:
@@ -95,15 +83,16 @@ class Watcher:
         self._stop = stop
         self._broken = broken
         self._filter = NameFilter(rules.ignore)
-        self._hints = _Hints()
-        self._wake = threading.Event()
+        #: The rules and times that hold from the next round on.
+        self._told = rules, timing
+        self._hints = Hints()
         self._waiting: dict[bytes, _Waiting] = {}
         self._findings = {found.path: found for found in journal.findings(limit=-1)}
         #: What was refused since the last scan began, known or not.
         self._refused: set[bytes] = set()
         self._events = EventWatch(
             folders.root / "input",
-            Listener(self._on_file, self._on_folder, self._on_loss),
+            Listener(self._hints.file, self._hints.folder, self._on_loss),
             wanted=timing.events,
             remote=folders.remote,
         )
@@ -130,17 +119,16 @@ class Watcher:
 
     def join(self, seconds: float) -> bool:
         """Stop events and wait for the thread; the stop event must be set."""
-        self._wake.set()
+        self._hints.wake()
         ended = threads.end([self._thread], seconds)
         self._events.stop()
         return ended
 
     def update(self, rules: Rules, timing: Timing) -> None:
         """Take new rules and times (but for ``events``); begins with a scan."""
-        with self._hints.lock:
-            self._hints.rules = rules, timing
-            self._hints.scan = True
-        self._wake.set()
+        self._told = rules, timing
+        self._hints.scan()
+        self._hints.wake()
 
     def report(self) -> dict[str, object]:
         """Return how the watcher is doing, for ``status``."""
@@ -164,28 +152,13 @@ class Watcher:
     @property
     def settled(self) -> bool:
         """True after a scan, when every file is claimed, refused, or being written."""
-        with self._hints.lock:
-            hinted = self._hints.files or self._hints.folders or self._hints.scan
         return (
             self.scans > 0
-            and not hinted
+            and not self._hints.waiting
             and all(waiting.busy for waiting in self._waiting.values())
         )
 
-    # Called by the event thread
-
-    def _on_file(self, path: bytes, arrived: bool) -> None:
-        with self._hints.lock:
-            if len(self._hints.files) >= _MOST_HINTS:
-                self._hints.scan = True
-            else:
-                self._hints.files[path] = arrived or self._hints.files.get(path, False)
-        self._wake.set()
-
-    def _on_folder(self, path: bytes) -> None:
-        with self._hints.lock:
-            self._hints.folders.add(path)
-        self._wake.set()
+    # Called by the thread of the events
 
     def _on_loss(self) -> None:
         self.losses += 1
@@ -195,9 +168,8 @@ class Watcher:
             queue=inotify.limit("max_queued_events"),
             hint=f"If this is often: {inotify.raise_limit('max_queued_events')}",
         )
-        with self._hints.lock:
-            self._hints.scan = True
-        self._wake.set()
+        self._hints.scan()
+        self._hints.wake()
 
     # The watcher's own thread
 
@@ -218,25 +190,20 @@ class Watcher:
                 return
             seconds = max(0.0, self._next_look() - time.monotonic())
             with heartbeats.within(seconds + heartbeats.SILENCE_SECONDS):
-                self._wake.wait(seconds)
-            self._wake.clear()
+                self._hints.wait(seconds)
 
     def _stand_by(self) -> None:
         if not self._gate.held:
             return
         self._gate.admit(self._tally.count)
         # Much may have come and gone.
-        with self._hints.lock:
-            self._hints.scan = True
+        self._hints.scan()
 
     def _round(self) -> None:
-        with self._hints.lock:
-            files, self._hints.files = self._hints.files, {}
-            folders, self._hints.folders = self._hints.folders, set()
-            scan, self._hints.scan = self._hints.scan, False
-            rules, self._hints.rules = self._hints.rules, None
-        if rules is not None:
-            self._rules, self._timing = rules
+        files, folders, scan = self._hints.take()
+        told = self._told
+        if told != (self._rules, self._timing):
+            self._rules, self._timing = told
             self._filter = NameFilter(self._rules.ignore)
         if scan or time.monotonic() >= self._next_scan or self._is_blind():
             self._scan()
@@ -365,10 +332,9 @@ class Watcher:
         if self._gate.held or not self._folders.is_input():
             # A person wants them to wait, or these lie in a folder that is not called
             # input any more.
-            with self._hints.lock:
-                self._hints.scan = True
+            self._hints.scan()
             if self._gate.held:
-                self._wake.set()
+                self._hints.wake()
             return
         if time.monotonic() - self._scan_begun > _LONG_SCAN_SECONDS:
             self._tally.count()
