@@ -52,13 +52,6 @@ class Parsed:
     #: How long each of ``PARTS`` took.
     seconds: Mapping[str, float] = field(default_factory=dict)
 
-    def vector_slices(self) -> list[bytes]:
-        """Return the bytes of each chunk's vector."""
-        width = _BYTES_PER_VALUE * self.dims
-        return [
-            self.vectors[at : at + width] for at in range(0, len(self.vectors), width)
-        ]
-
 
 def pack(header: Mapping[str, Any], body: bytes = b"") -> list[bytes]:
     """Return the buffers of one frame, to be sent one after the other."""

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import botocore.credentials
 from botocore.credentials import Credentials, create_credential_resolver
 from botocore.exceptions import ConfigParseError, ProfileNotFound
 from botocore.utils import (
@@ -311,8 +310,3 @@ def _maker() -> str:
         return _MAKER.read_text(errors="replace").strip().lower()
     except OSError:
         return ""
-
-
-def driver_refreshes(found: Credentials) -> bool:
-    """Whether these run out and the driver renews them by itself."""
-    return isinstance(found, botocore.credentials.RefreshableCredentials)
