@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
 from servers import services
+from stores import folder_of_stores
 from zones_helpers import folders, open_root
 
-__all__ = ["folders", "open_root", "services"]
+__all__ = ["folder_of_stores", "folders", "open_root", "services"]
 
 # How long an example takes says how busy the machine is, and nothing else.
 settings.register_profile(

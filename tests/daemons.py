@@ -24,6 +24,7 @@ from psycopg.rows import dict_row  # noqa: TID251
 from dropzone.embedded import ServiceAddresses
 from dropzone.journal import Journal
 from servers import fresh_bucket, fresh_database, s3_client
+from stores import lay_empty_store
 
 DEADLINE = 90.0
 #: Seconds within which a daemon stops that hangs in nothing; it drains for 3 at most.
@@ -264,6 +265,7 @@ def with_keys_of(zone: ZoneOfTest) -> Iterator[None]:
 
 def zone_on(base: Path, services: ServiceAddresses) -> ZoneOfTest:
     """Return a zone with a database and a bucket of its own on the given servers."""
+    lay_empty_store(base / "drop_zones" / "state" / "mlflow")
     assert services.s3_endpoint
     assert services.s3_access_key
     assert services.s3_secret_key

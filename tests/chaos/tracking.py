@@ -3,19 +3,12 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient  # noqa: TID251 looks from outside
 from sqlalchemy.exc import SADeprecationWarning
 
 _PAGE = 1000
-
-
-def make_store(path: Path) -> None:
-    """Make an empty store of one file."""
-    with _client(f"sqlite:///{path}") as client:
-        client.search_experiments()
 
 
 def all_runs(uri: str) -> Iterator[Any]:

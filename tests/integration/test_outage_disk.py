@@ -5,6 +5,7 @@ The disks are mounted in a private namespace and seen through its /proc entry.
 
 import contextlib
 import os
+import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -33,6 +34,8 @@ class Disk:
         self.services = services
         self.place = base / "drop_zones"
         self.zone = zone_on(base, services)
+        # The zone lies on the disk only, and nothing of it below the mount.
+        shutil.rmtree(self.place / "state")
         self.seen = Path(f"/proc/{self._holder.pid}/root{self.place}")
         self.zone.root = self.seen
         self.zone.input = self.seen / "input"
