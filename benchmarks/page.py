@@ -2,28 +2,25 @@
 
 import argparse
 import contextlib
-import http.client
 import json
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Page
 from run import memory_mb, text
 
+import addresses
 import many_jobs
 from browsing import TOKENS, Pages, a_browser, site_of
 from daemons import ZoneOfTest, wait_for, zone_on
+from following import following
 from servers import servers
 from webclient import Answer, get
 
 _REQUESTS = 20
-# As the page does: it loads itself anew at most so often.
-_MOST_OFTEN = 2.0
 _TABS = 10
 
 
@@ -37,38 +34,6 @@ class Measured:
     def get(self, path: str) -> Answer:
         return get(self.url + path, accept="text/html,*/*", **self._token)
 
-    def job(self, query: str) -> str:
-        """Return the id of the newest job that fits."""
-        return self.get(f"/api/v1/jobs?limit=1&{query}").json["jobs"][0]["id"]
-
-    def views(self) -> list[str]:
-        """Return every page and list, also with the dearest questions."""
-        ended, failed = self.job("state=indexed"), self.job("state=failed")
-        far = self.get("/api/v1/jobs?until=" + str(time.time() - 15 * 86_400)).json
-        lists = [
-            "",
-            f"?cursor={far['next']}",
-            "?state=failed",
-            "?state=waiting",
-            "?collection=letters",
-            "?text=nothing+like+it",
-        ]
-        pages = ["/", "/failures", "/drop", "/search", "/settings", "/login"]
-        shelves = ["/collections", "/collections/default/letters"]
-        settings = ["/settings/configuration?show=all", "/settings/doctor"]
-        return [
-            *(*pages, *shelves, *settings),
-            *(f"/files{query}" for query in lists),
-            *(f"/files?q={word}" for word in ("Report-000007.pdf", "nothing", "00ab")),
-            *(f"/files/{job}" for job in (ended, failed)),
-            "/search?q=red+house",
-            *(f"/api/v1/jobs{query}" for query in lists),
-            f"/api/v1/jobs/{ended}",
-            *(f"/api/v1/{name}" for name in ("overview", "failures", "settings")),
-            *(f"/api/v1/lookup?q={word}" for word in ("Report-000007.pdf", "nothing")),
-            *("/api/v1/collections", "/api/v1/search?q=red+house"),
-        ]
-
 
 @contextlib.contextmanager
 def measured(jobs: int, real: int, failed: float = 0.02) -> Iterator[Measured]:
@@ -78,7 +43,7 @@ def measured(jobs: int, real: int, failed: float = 0.02) -> Iterator[Measured]:
         many_jobs.fill(zone.root, jobs, failed)
         with site_of(zone) as site:
             for number in range(real):
-                collection = many_jobs.COLLECTIONS[number % 3]
+                collection = many_jobs.COLLECTIONS[number % 4]
                 zone.drop(f"{collection}/real-{number}.txt", text(number).encode())
             wait_for(lambda: len(zone.receipts()) >= real, "the real files", 300)
             yield Measured(zone, site.process.pid, site.url)
@@ -87,7 +52,7 @@ def measured(jobs: int, real: int, failed: float = 0.02) -> Iterator[Measured]:
 def views(options: argparse.Namespace) -> dict:
     with measured(options.jobs, 300, options.failed) as daemon:
         told = {}
-        for path in daemon.views():
+        for path in addresses.of_all(lambda path: daemon.get(path).json):
             status, millis = _asked(daemon, path)
             told[path] = {"status": status, **_summary(millis)}
             print(f"{path:60} {told[path]}", flush=True)
@@ -142,17 +107,13 @@ def _scroll_on(page: Page, before: int) -> None:
 
 def memory(options: argparse.Namespace) -> dict:
     """Open pages, of which some are real, and let files flow."""
-    stop = threading.Event()
     with _chromium() as browser, measured(options.jobs, 30) as daemon:
         before = memory_mb(daemon.pid)
-        followers = [
-            Follower(daemon.url, stop, number)
-            for number in range(options.pages - _TABS)
-        ]
-        pages = Pages(browser, daemon.url)
-        tabs = [pages.open(path) for path in ("/", "/files") * (_TABS // 2)]
-        found = _while_files_flow(daemon, tabs, options)
-        stop.set()
+        count = options.pages - _TABS
+        with following(daemon.url, TOKENS["read"], count) as followers:
+            pages = Pages(browser, daemon.url)
+            tabs = [pages.open(path) for path in ("/", "/files") * (_TABS // 2)]
+            found = _while_files_flow(daemon, tabs, options)
         for one in followers:
             one.join()
         found["events"] = sum(one.events for one in followers)
@@ -191,48 +152,6 @@ def _while_files_flow(
 
 def _rounded(figures: dict[str, float]) -> dict[str, float]:
     return {name: round(value, 1) for name, value in figures.items()}
-
-
-class Follower(threading.Thread):
-    """Does what an open page does: follows the events, and loads itself anew."""
-
-    def __init__(self, url: str, stop: threading.Event, number: int) -> None:
-        super().__init__(daemon=True)
-        # One address may have 128 connections: these are other people's.
-        self._address = f"127.0.1.{number + 1}", 0
-        self._place, self._stop_event = urlsplit(url).netloc, stop
-        self._headers = {"authorization": f"Bearer {TOKENS['read']}"}
-        self.events = self.loads = 0
-        self.start()
-
-    def run(self) -> None:
-        with (
-            contextlib.closing(self._connection()) as feed,
-            contextlib.closing(self._connection()) as page,
-        ):
-            feed.request("GET", "/api/v1/events", headers=self._headers)
-            answer, before = feed.getresponse(), 0.0
-            assert answer.status == 200, answer.read()
-            while not self._stop_event.is_set():
-                line = answer.readline()
-                assert line or self._stop_event.is_set(), "the events ended"
-                self.events += line.startswith(b"data:")
-                pause = before + _MOST_OFTEN - time.monotonic()
-                if line.startswith(b"data:") and not self._stop_event.wait(pause):
-                    before = time.monotonic()
-                    self._load(page)
-
-    def _connection(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection(
-            self._place, timeout=60, source_address=self._address
-        )
-
-    def _load(self, page: http.client.HTTPConnection) -> None:
-        page.request("GET", "/", headers={**self._headers, "accept": "text/html"})
-        answer = page.getresponse()
-        assert answer.read(), answer.status
-        assert answer.status == 200
-        self.loads += 1
 
 
 @contextlib.contextmanager

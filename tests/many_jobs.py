@@ -1,6 +1,8 @@
 """Fills the journal of a zone with ended jobs, as weeks of work leave it."""
 
+import contextlib
 import random
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,28 +23,66 @@ _REASONS = (
 )
 
 
+# What tells a job from the one it was copied from, so many numbers later.
+_NEXT = """
+UPDATE more SET
+    id = substr(moment, 1, 8) || '-' || substr(moment, 9) || '-7000-8000-'
+        || printf('%012x', number),
+    path = CAST(replace(CAST(path AS TEXT), was, is_now) AS BLOB),
+    data = replace(data, was, is_now),
+    s3_key = replace(s3_key, was, is_now),
+    sha256 = substr(sha256, 1, 52) || printf('%012x', number),
+    mtime_ns = mtime_ns + 1000000000 * :later,
+    created_at = created_at + :later,
+    started_at = started_at + :later,
+    last_activity = last_activity + :later,
+    ended_at = ended_at + :later
+FROM (
+    SELECT
+        id AS old,
+        printf('%012x', CAST(1000 * (created_at + :later) AS INTEGER)) AS moment,
+        row_number() OVER (ORDER BY id) - 1 + :before AS number,
+        printf('Report-%06d', row_number() OVER (ORDER BY id) - 1 + :was) AS was,
+        printf('Report-%06d', row_number() OVER (ORDER BY id) - 1 + :before) AS is_now
+    FROM more
+)
+WHERE id = old
+"""
+
+
 def fill(root: Path, count: int, failed: float = 0.02) -> None:
     """Add jobs to the journal of the zone at ``root``; no daemon may run.
 
-    ``failed`` is the share of those that failed.
+    ``failed`` is the share of those that failed. Of more than 5,000 only these are
+    made, and then copied as often as it takes, for later days.
     """
     (root / "state").mkdir(parents=True, exist_ok=True)
-    journal = Journal(root / "state" / "journal.sqlite")
+    path = root / "state" / "journal.sqlite"
+    journal = Journal(path)
     try:
-        waiting: list[Job] = []
-        for job in _jobs(count, failed):
-            waiting.append(job)
-            if len(waiting) == _AT_ONCE:
-                journal.add(waiting)
-                waiting = []
-        journal.add(waiting)
+        journal.add(list(_jobs(count, failed)))
     finally:
         journal.close()
+    _copy(path, count)
+
+
+def _copy(path: Path, count: int) -> None:
+    later = _AT_ONCE * _DAYS * 86_400 / count
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("CREATE TEMP TABLE more AS SELECT * FROM jobs")
+        for before in range(_AT_ONCE, count, _AT_ONCE):
+            known = {"later": later, "before": before, "was": before - _AT_ONCE}
+            connection.execute(_NEXT, known)
+            left = count - before
+            connection.execute(
+                "INSERT INTO jobs SELECT * FROM more ORDER BY id LIMIT ?", (left,)
+            )
 
 
 def _jobs(count: int, failed: float) -> Iterator[Job]:
     pick, now = random.Random(1), time.time()
-    for number in range(count):
+    for number in range(min(count, _AT_ONCE)):
         # The newest ended a minute ago.
         created = now - 60 - (count - number) * _DAYS * 86_400 / count
         outcome = pick.choices((*_ENDED, Outcome.FAILED), (*_SHARES, failed))[0]

@@ -3,21 +3,25 @@
 import contextlib
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
+import addresses
+import samples
 from accessibility import check_accessible
-from browsing import Pages, Site
+from browsing import TOKENS, Site
 from daemons import free_port, wait_for
-from dropzone.web.page.site import VIEWS
 from webclient import get
 
 # As many tabs as a browser opens connections to one server, and two more.
 _TABS = 8
-# What some views need, and what else is worth looking at in others.
-_QUERIES = {"/ask/set_aside": "?job={failed}"}
-_MORE = {"/search": "?q=heron", "/files": "?state=failed"}
+# What else is worth looking at.
+_MORE = ("/search?q=heron", "/files?state=failed")
+_SIZES = pytest.mark.parametrize(
+    "phone", [False, True], ids=["light desktop", "dark phone"]
+)
 
 
 @pytest.fixture(scope="module")
@@ -26,26 +30,23 @@ def environment() -> Mapping[str, str]:
     return {"DROPZONE__WEB__PORT": str(free_port())}
 
 
-def _addresses(pages: Pages) -> list[str]:
+def _addresses(site: Site) -> list[str]:
     """Return an address of every view there is, with something in it to show."""
-    page = pages.open("/")
-    filled = {
-        "job": _job(page, "heron.pdf"),
-        "failed": _job(page, "secret.pdf"),
+    known = {
+        "job": _job(site, "heron.pdf"),
+        "failed": _job(site, "secret.pdf"),
         "zone": "default",
         "collection": "birds",
         "operation": "pause",
     }
-    # Those without a template are no pages.
-    views = [view.path for view in VIEWS if view.template]
-    wanted = [path + _QUERIES.get(path, "") for path in views]
-    wanted += [path + query for path, query in _MORE.items() if path in views]
-    return [re.sub(r"{(\w+)(:\w+)?}", lambda m: filled[m[1]], one) for one in wanted]
+    return [*addresses.of_pages(known), *_MORE]
 
 
-def _job(page: Page, name: str) -> str:
-    row = page.locator(".row", has_text=name).first
-    return row.get_attribute("data-key") or ""
+def _job(site: Site, name: str) -> str:
+    jobs = f"{site.url}/api/v1/jobs?text={name}"
+    told = get(jobs, authorization=f"Bearer {TOKENS['read']}").json
+    job: str = told["jobs"][0]["id"]
+    return job
 
 
 def _fits(page: Page) -> bool:
@@ -55,10 +56,10 @@ def _fits(page: Page) -> bool:
 
 
 # Colours hardly depend on the size, so two of the four tell all.
-@pytest.mark.parametrize("phone", [False, True], ids=["light desktop", "dark phone"])
+@_SIZES
 def test_every_page_is_accessible_and_fits(pages, site, phone):
     page = pages.open("/", phone=phone, dark=phone)
-    for path in _addresses(pages):
+    for path in _addresses(site):
         page.goto(site.url + path)
         expect(page.get_by_role("heading", level=1)).to_be_visible()
         assert _fits(page), f"{path} is wider than the window"
@@ -67,7 +68,7 @@ def test_every_page_is_accessible_and_fits(pages, site, phone):
 
 def test_every_page_tells_the_same_without_scripts(pages, site):
     page = pages.open("/", scripts=False)
-    for path in _addresses(pages):
+    for path in _addresses(site):
         page.goto(site.url + path)
         expect(page.get_by_role("heading", level=1)).to_be_visible()
         expect(page.get_by_role("navigation", name="Pages")).to_be_visible()
@@ -132,3 +133,82 @@ def _is_served(site: Site) -> bool:
     with contextlib.suppress(OSError):
         return get(f"{site.url}/login").status == 200
     return False
+
+
+@_SIZES
+def test_every_flow_works_from_the_login_on(pages, site, tmp_path, phone):
+    page = pages.open("/login", role=None, phone=phone, dark=phone)
+    page.get_by_label("Token").fill(TOKENS["operate"])
+    page.get_by_role("button", name="Log in").click()
+    word = "cormorant" if phone else "kingfisher"
+    _drop(page, tmp_path / word, word)
+    _find(page, word)
+    _search(page, word)
+    _try_again(page, site)
+    _pause_and_resume(page)
+    _to(page, "Now")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("needs you")
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_label("Token")).to_be_visible()
+
+
+def _to(page: Page, name: str) -> None:
+    entries = page.get_by_role("navigation", name="Pages")
+    entries.get_by_role("link", name=re.compile(f"^{name}")).click()
+
+
+def _drop(page: Page, folder: Path, word: str) -> None:
+    folder.mkdir()
+    (folder / f"{word}.pdf").write_bytes(samples.pdf([f"A {word} dives for fish."]))
+    _to(page, "Drop")
+    page.get_by_label("Collection").fill("waters")
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Choose a folder").press("Enter")
+    chooser.value.set_files(folder)
+    expect(page.locator("li.upload .tag")).to_have_text("indexed")
+
+
+def _find(page: Page, word: str) -> None:
+    page.get_by_label("Find a file by").fill(f"waters/{word}/{word}.pdf")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text(f"{word}.pdf")
+    with page.expect_download() as saved:
+        page.get_by_role("link", name="Download").click()
+    assert saved.value.suggested_filename == f"{word}.pdf"
+
+
+def _search(page: Page, word: str) -> None:
+    _to(page, "Search")
+    page.get_by_label("Words to search for").fill(f"{word} fish")
+    page.keyboard.press("Enter")
+    hit = page.locator(".hits > li").first
+    expect(hit.locator("mark").first).to_have_text(word)
+    hit.get_by_role("link", name="waters").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("waters")
+
+
+def _try_again(page: Page, site: Site) -> None:
+    ended = len(site.zone.receipts())
+    _to(page, "Failures")
+    group = page.get_by_role("region", name="This PDF needs a password to be opened.")
+    expect(group).to_contain_text("secret.pdf")
+    group.get_by_role("button", name="Try again").click()
+    told = page.get_by_role("status").filter(has_text="It is back in input/")
+    told.get_by_role("link", name="See how it goes").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("secret.pdf")
+    page.get_by_role("link", name="See how that went").click()
+    expect(page.locator(".lead")).to_contain_text("It failed: This PDF needs")
+    assert len(site.zone.receipts()) > ended
+
+
+def _pause_and_resume(page: Page) -> None:
+    _to(page, "Settings")
+    step = page.locator(".step-list > [data-key=track]")
+    step.get_by_role("link", name="Pause").click()
+    asked = page.get_by_role("dialog")
+    asked.get_by_label("Why, so that others know").fill("we move")
+    asked.get_by_role("button", name="Pause", exact=True).click()
+    expect(step).to_contain_text("we move")
+    step.get_by_role("link", name="Resume").click()
+    asked.get_by_role("button", name="Resume", exact=True).click()
+    expect(step).to_contain_text("runs")

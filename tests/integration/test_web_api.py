@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,6 @@ import samples
 from daemons import DEADLINE, ZoneOfTest, wait_for, zone_on
 from dropzone import given
 from dropzone.embedded import ServiceAddresses
-from dropzone.journal import Journal
-from dropzone.models import Job, JobIds, Outcome, Status
 from webclient import Answer, ask, connect, get, post, submit
 
 OPERATOR = "an-operator-4f1c01b3a08f2dd9"
@@ -543,19 +540,6 @@ def _read(answer: http.client.HTTPResponse) -> Iterator[tuple[str, str, Any]]:
             fields[name] = value
 
 
-def test_fifty_pages_that_follow_stay_within_the_memory(served, followers):
-    pages = [followers(served) for _ in range(50)]
-    for one in pages:
-        next(one)
-    served.zone.drop("followed.txt", b"a word on planes")
-    for one in pages:
-        assert next(one)[0] == "overview"
-    pid = served.zone.started[-1].pid
-    text = Path(f"/proc/{pid}/status").read_text()
-    resident = int(re.search(r"VmRSS:\s+(\d+)", text)[1]) * 1024
-    assert resident < 150_000_000, f"{resident / 1e6:.0f} MB"
-
-
 def test_requests_made_from_the_description_find_nothing(served, tmp_path):
     """Schemathesis makes requests from the description, right and wrong ones."""
     described = tmp_path / "openapi.json"
@@ -581,50 +565,3 @@ def test_requests_made_from_the_description_find_nothing(served, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
-
-
-def test_with_many_jobs_every_list_is_quick(tmp_path: Path):
-    """The journal alone, with the dearest filters."""
-    from dropzone.journal import Wanted
-
-    journal = Journal(tmp_path / "journal.sqlite")
-    ids = JobIds()
-    jobs = [_ended(ids.next(), number) for number in range(20_000)]
-    journal.add(jobs)
-    try:
-        for wanted in (
-            Wanted(),
-            Wanted(text="nothing like it"),
-            Wanted(text="report-19"),
-            Wanted(status="waiting"),
-            Wanted(open=True),
-            Wanted(sha256="0" * 64),
-        ):
-            # Of this thread: how busy the machine is makes no difference.
-            begun = time.thread_time()
-            journal.listed(wanted, 50)
-            assert time.thread_time() - begun < 0.3
-        page = journal.listed(Wanted(text="report-1"), 10)
-        after = journal.listed(Wanted(before=page[-1].id, text="report-1"), 10)
-        assert not {job.id for job in page} & {job.id for job in after}
-    finally:
-        journal.close()
-
-
-def _ended(job_id: str, number: int) -> Job:
-    failed = number % 500 == 0
-    return Job(
-        id=job_id,
-        zone="default",
-        collection="papers",
-        path=f"papers/Report-{number}.pdf".encode(),
-        status=Status.FAILED if failed else Status.DONE,
-        size=1000,
-        mtime_ns=0,
-        outcome=Outcome.FAILED if failed else Outcome.INDEXED,
-        sha256=f"{number:064x}",
-        created_at=time.time(),
-        ended_at=time.time(),
-        end_reason="It is damaged." if failed else "indexed",
-        data={"seconds": {"store": 0.1}},
-    )

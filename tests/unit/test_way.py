@@ -133,8 +133,9 @@ def test_a_failure_is_told_where_it_happened(step, expected):
 
 def test_what_was_tried_again_or_set_aside_is_no_failure_any_more():
     job = {"status": "failed", "outcome": "failed", "end_reason": "No."}
-    again = journey({**job, "retried_as": "k"})
-    assert way.lead(again, ())[0] == "calm"
+    ended = {"end_reason": "retried", "error_message": "No.", "retried_as": "k"}
+    tried = "It failed, and was tried again. No."
+    assert way.lead(journey({**job, **ended}), ()) == ("calm", tried, "")
     gone = journey({**job, "removed_at": 3.0, "removed_by": "anna, set aside"})
     assert "anna, set aside" in way.lead(gone, ())[1]
 

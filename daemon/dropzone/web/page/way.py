@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from dropzone.lookup import RETRIED
 from dropzone.models import ENDED, Outcome, Status
 from dropzone.web.api.models import Journey, Pause, Step, Try, Zone
 
@@ -179,7 +180,9 @@ def _bad_title(step: str) -> str:
 
 def _why(journey: Journey) -> str:
     job = journey.job
-    return job.end_reason or job.error_message or "Nothing is known of the reason."
+    # That it was tried again took the place of why it failed.
+    reason = None if job.end_reason == RETRIED else job.end_reason
+    return reason or job.error_message or "Nothing is known of the reason."
 
 
 def _done(journey: Journey, step: str) -> tuple[str, str]:
