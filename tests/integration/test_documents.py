@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
+from dropzone import queries
 from dropzone.documents import Documents
 from dropzone.errors import DocumentRejected, SourceChanged
 from dropzone.models import (
@@ -150,6 +151,22 @@ def test_collections_are_apart(postgres, documents):
         {"name": "default", "document_count": 1},
         {"name": "papers", "document_count": 1},
     ]
+
+
+def test_zones_that_share_a_database_count_their_own_documents(postgres, documents):
+    here, there = drop("one"), drop("two")
+    request = dataclasses.replace(there.request, zone="other")
+    again = dataclasses.replace(here.request, zone="other", job_id=IDS.next())
+    elsewhere = [
+        dataclasses.replace(there, request=request),
+        dataclasses.replace(here, request=again),
+    ]
+    documents.write([here, drop("three"), drop("one", path=b"copy.txt"), *elsewhere])
+    counted = queries.load("dropzone", "sql/collections.sql")["documents"]
+    assert {
+        (row["zone"], row["collection"]): row["documents"]
+        for row in postgres.query(counted)
+    } == {("zone", "default"): 2, ("other", "default"): 2}
 
 
 def test_what_was_only_stored_is_indexed_later(postgres, documents):

@@ -77,7 +77,7 @@ class Collected:
             **_told(zone.name, counted, documents),
             # The name is what people read: a folder of other bytes is shown by it too.
             "folder": display(bytes(folder if name == "default" else folder / name)),
-            "types": dict(documents.get(name, ())) if documents is not None else {},
+            "types": dict((documents or {}).get((zone.name, name), ())),
             "documents_unknown": unknown,
         }
 
@@ -136,6 +136,6 @@ def _folders(zone: Zone) -> Iterator[str]:
 def _told(
     zone: str, counted: dict[str, Any], documents: Counts | None
 ) -> dict[str, Any]:
-    name = counted["collection"]
-    count = None if documents is None else documents.get(name, Counter()).total()
+    where = zone, counted["collection"]
+    count = None if documents is None else documents.get(where, Counter()).total()
     return {**counted, "zone": zone, "documents": count}

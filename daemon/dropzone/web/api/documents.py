@@ -18,8 +18,8 @@ _PATIENCE_SECONDS = 3.0
 _FIRST, _NEWER, _FAILED = 3.0, 1.0, 0.3
 # Counting may take this share of the time, and nobody should miss the count for long.
 _SHARE, _MOST_SECONDS = 0.05, 15.0
-#: By the name of the collection, and by type.
-Counts = dict[str, Counter[str]]
+#: By the zone and the name of the collection, and by type.
+Counts = dict[tuple[str, str], Counter[str]]
 
 
 class Documents:
@@ -67,7 +67,8 @@ def _counted(backend: Backend) -> tuple[Counts | None, str]:
         postgres = backend.connected().postgres
         with postgres.connection(patience=_PATIENCE_SECONDS) as connection:
             for row in connection.execute(_SQL["documents"]):
-                by_type = found.setdefault(row["collection"], Counter())
+                where = row["zone"], row["collection"]
+                by_type = found.setdefault(where, Counter())
                 by_type[row["doc_type"]] = row["documents"]
     except Problem as problem:
         return None, problem.detail

@@ -8,7 +8,7 @@ class Collection(BaseModel):
 
     ``failed`` wait for a person in failed/. ``has_folder`` tells whether input/ has a
     folder for it now: it may be empty, and nothing else known of it. ``documents`` are
-    what Postgres holds of a collection of this name, None while it cannot be asked.
+    what Postgres holds of it, None while it cannot be asked.
     """
 
     zone: str
