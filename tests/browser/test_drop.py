@@ -158,10 +158,37 @@ def test_a_refused_file_says_why_and_can_be_tried_again(pages, tmp_path):
     expect(row(page, "huge.iso")).to_contain_text("Free some space")
     page.get_by_role("button", name="Leave out: letter.tmp").click()
     expect(row(page, "letter.tmp")).to_have_count(0)
-    page.get_by_label("Collection").fill("a/b")
-    choose(page, litter)
-    expect(page.get_by_text("its name has no slash")).to_be_visible()
-    expect(row(page, "letter.tmp")).to_have_count(0)
+
+
+def test_what_is_wrong_about_all_files_is_told_before_any_goes_up(pages, tmp_path):
+    letter = tmp_path / "letter.txt"
+    letter.write_text("half")
+    page = pages.open("/drop")
+    for name, told in (
+        ("a/b", "its name has no slash"),
+        ("a.part", "are left alone"),
+        ("\N{GREEK SMALL LETTER ALPHA}" * 128, "The name is too long"),
+    ):
+        page.get_by_label("Collection").fill(name)
+        choose(page, letter)
+        expect(page.get_by_text(told)).to_be_visible()
+    page.get_by_label("Collection").fill("")
+    page.get_by_text("Add metadata").click()
+    page.get_by_role("button", name="Add a line").click()
+    for number, said in enumerate(("Ada", "Grace")):
+        page.get_by_label("Name, such as author").nth(number).fill("author")
+        page.get_by_label("Value").nth(number).fill(said)
+    choose(page, letter)
+    wrong = page.locator("#drop-metadata input:invalid")
+    expect(wrong).to_have_count(1)
+    assert "given above" in wrong.evaluate("input => input.validationMessage")
+    expect(row(page, "letter.txt")).to_have_count(0)
+    words = "url => import(url).then(words => words.size(648.4981))"
+    url = page.evaluate(
+        "performance.getEntriesByType('resource')"
+        ".find(one => one.name.endsWith('/drop-words.js')).name"
+    )
+    assert page.evaluate(words, url) == "648 B", "speeds are no whole numbers"
 
 
 def test_an_upload_is_paused_goes_on_and_is_cancelled(pages, site, large):

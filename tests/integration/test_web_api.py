@@ -77,6 +77,7 @@ def serving(
     zone.environment["DROPZONE_WEB_TOKENS"] = (
         f"anna operate {OPERATOR}\nrita read {READER}"
     )
+    zone.environment["DROPZONE__WEB__TRUSTED_PROXIES"] = "127.0.0.1"
     process = zone.start()
     served = Served(zone)
     served.before_all = [
@@ -257,6 +258,10 @@ def test_a_job_tells_its_whole_journey(served):
     assert chunk["text"] == "whales swim in the deep sea"
     link = served.post(f"/jobs/{job['id']}/link", {"expires_seconds": 60}).json
     assert get(link["url"]).body == b"whales swim in the deep sea"
+    assert "own machine" not in link["problem"]
+    asking = {"authorization": f"Bearer {OPERATOR}", "x_forwarded_for": "192.0.2.1"}
+    far = post(f"{served.url}/api/v1/jobs/{job['id']}/link", **asking).json
+    assert "own machine only" in far["problem"]
     shown = json.loads(served.zone.command("show", job["id"], "--json").stdout)
     assert shown["jobs"][0]["receipt"] == told["receipt"]
     assert served.get("/jobs/01a1fd26-7c92-7000-9842-0c19c1250c8e").status == 404

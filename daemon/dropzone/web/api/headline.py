@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from dropzone.pauses import PERSON, WINDOW
 from dropzone.web.api import models
 
+# Without these no file gets to its end; MLflow may come later.
+_NEEDED = {"s3": "S3", "postgres": "Postgres"}
+
 
 @dataclass(frozen=True, slots=True)
 class Headline:
@@ -16,13 +19,14 @@ class Headline:
     text: str
 
 
-def of(zones: Sequence[models.Zone]) -> Headline:
-    """Return the worst that can be said of the zones."""
+def of(zones: Sequence[models.Zone], services: Sequence[models.Service]) -> Headline:
+    """Return the worst that can be said of the zones and what they need."""
     return (
         _unserved(zones)
         or _broken(zones)
         or _failed(zones)
         or _paused(zones)
+        or _silent(services)
         or _refused(zones)
         or Headline("good", "All is well", "All is well.")
     )
@@ -65,6 +69,20 @@ def _paused(zones: Sequence[models.Zone]) -> Headline | None:
             text = f"{steps} {verb} paused by {held[0].by}."
             return Headline("warn", "Paused", text[0].upper() + text[1:])
     return None
+
+
+def _silent(services: Sequence[models.Service]) -> Headline | None:
+    # No step stands still for it before there is a file.
+    away = [
+        _NEEDED[s.service]
+        for s in services
+        if s.service in _NEEDED and s.healthy is False
+    ]
+    if not away:
+        return None
+    names, verb = " and ".join(away), "do" if len(away) > 1 else "does"
+    text = f"{names} {verb} not answer; files that come now will wait."
+    return Headline("bad", f"{names} away", text)
 
 
 def _refused(zones: Sequence[models.Zone]) -> Headline | None:

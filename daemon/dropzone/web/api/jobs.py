@@ -1,9 +1,10 @@
 """Jobs: lists of them, the whole journey of one, its chunks, a link to its object."""
 
+import ipaddress
 import time
 from collections.abc import Mapping
 from typing import Annotated, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from pydantic import Field
 
@@ -12,6 +13,7 @@ from dropzone.errors import DropzoneError
 from dropzone.journal import Wanted
 from dropzone.lookup import Zones
 from dropzone.models import Job, Outcome, Status, is_job_id
+from dropzone.sessions import SessionPool
 from dropzone.sessions.settings import without_userinfo
 from dropzone.settings import Settings
 from dropzone.text import clean
@@ -195,14 +197,31 @@ def link(backend: Backend, ask: Ask) -> Mapping[str, Any]:
     url = pool.s3.presigned(
         job.s3_key, expires_seconds=seconds, disposition=saving.disposition(job.name)
     )
-    # Nothing is asked of S3 for it, so it may well be away.
-    known = pool.health(look=False).get("s3")
-    away = known is not None and known.healthy is False
     return {
         "url": url,
         "expires_at": time.time() + seconds,
-        "problem": f"S3 does not answer: {known.error}" if known and away else "",
+        "problem": _why_no_link(url, pool, ask),
     }
+
+
+def _why_no_link(url: str, pool: SessionPool, ask: Ask) -> str:
+    # Nothing is asked of S3 for a link, so it may well be away.
+    known = pool.health(look=False).get("s3")
+    if known is not None and known.healthy is False:
+        return f"It does not work just now. S3 does not answer: {known.error}"
+    asked_from: str = ask.request.scope["origin"].address
+    if _is_this_machine(urlsplit(url).hostname) and not _is_this_machine(asked_from):
+        return "It opens on the daemon's own machine only, where its S3 listens."
+    return ""
+
+
+def _is_this_machine(host: str | None) -> bool:
+    try:
+        parsed = ipaddress.ip_address(host or "")
+    except ValueError:
+        return host == "localhost"
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return (mapped or parsed).is_loopback
 
 
 def find(backend: Backend, ask: Ask) -> Mapping[str, Any]:

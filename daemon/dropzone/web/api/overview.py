@@ -69,7 +69,8 @@ class Snapshots:
         zones = [self._told(zone) for zone in status.of_all(settings, totals=False)]
         ill = [zone for zone in zones if not zone.well]
         sentence = ill[0].sentence if ill else _all_well(zones)
-        worst = headline.of(zones)
+        services = list(self._services())
+        worst = headline.of(zones, services)
         return models.Overview(
             version=__version__,
             well=not ill,
@@ -78,7 +79,7 @@ class Snapshots:
             headline=worst.text,
             sentence=sentence,
             zones=zones,
-            services=list(self._services()),
+            services=services,
             reload=reload.told() if reload is not None else None,
         )
 

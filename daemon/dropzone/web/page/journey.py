@@ -114,7 +114,7 @@ def _linked(told: models.Link) -> Message:
     return Message(
         "warn" if told.problem else "good",
         "Whoever has this link can read the object for an hour.",
-        f"It does not work just now. {told.problem}" if told.problem else "",
+        told.problem,
         url=told.url,
         label="Open the object in S3",
     )

@@ -1,5 +1,8 @@
 // Where the files go, and what is said about them.
+import { LeaveOut } from "./drop-gather.js";
+
 const KNOWN = "Single files go to the collection \u201cdefault\u201d; a folder becomes the collection of its name.";
+const LONGEST = 255;
 
 export class Form {
   constructor(root) {
@@ -8,10 +11,12 @@ export class Form {
     this.goes = root.querySelector("#drop-goes");
     this.rows = root.querySelector("#drop-metadata");
     this.row = document.getElementById("drop-metadata-row");
+    this.ignored = JSON.parse(root.dataset.ignored);
     this.known = new Set([...root.querySelectorAll("#drop-collections option")].map((one) => one.value));
     const more = root.querySelector("#drop-metadata-add");
     more.addEventListener("click", () => this.add().querySelector("input").focus());
     this.field.addEventListener("input", () => this.tell());
+    this.zones.addEventListener("change", () => this.tell());
     this.rows.addEventListener("click", (event) => {
       if (event.target.closest("button")) {
         event.target.closest("p").remove();
@@ -24,6 +29,11 @@ export class Form {
 
   zone() {
     return this.zones.value;
+  }
+
+  // Returns what tells the names that the zone leaves alone.
+  leavingOut() {
+    return new LeaveOut(this.ignored[this.zone()] ?? []);
   }
 
   add() {
@@ -53,7 +63,14 @@ export class Form {
     if (name.includes("/")) {
       return "A collection is one folder: its name has no slash.";
     }
-    return name.startsWith(".") ? "A collection does not begin with a dot: such folders are left alone." : "";
+    if (name.startsWith(".")) {
+      return "A collection does not begin with a dot: such folders are left alone.";
+    }
+    if (name && this.leavingOut().names(name)) {
+      return "Folders with a name like this are left alone, as temporary ones are.";
+    }
+    const long = new TextEncoder().encode(name).length > LONGEST;
+    return long ? `The name is too long: a folder's has ${LONGEST} bytes at most.` : "";
   }
 
   // Returns what is to be done with the files added now, null if that has to be mended.
@@ -63,10 +80,10 @@ export class Form {
     if (!this.field.reportValidity()) {
       return null;
     }
-    const metadata = {};
+    const metadata = Object.create(null);
     for (const row of this.rows.children) {
       const [name, value] = row.querySelectorAll("input");
-      name.setCustomValidity(value.value.trim() && !name.value.trim() ? "What is it that you say? Give it a name." : "");
+      name.setCustomValidity(value.value.trim() ? this.wrongName(name.value.trim(), metadata) : "");
       if (!name.checkValidity()) {
         this.rows.closest("details").open = true;
         name.reportValidity();
@@ -77,5 +94,12 @@ export class Form {
       }
     }
     return { zone: this.zone(), collection, metadata };
+  }
+
+  wrongName(name, said) {
+    if (!name) {
+      return "What is it that you say? Give it a name.";
+    }
+    return name in said ? "This name was given above already: it has one value." : "";
   }
 }

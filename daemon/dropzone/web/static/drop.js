@@ -1,6 +1,6 @@
 // The page that takes files: what a person does with it, and what it tells.
 import { Arrivals } from "./drop-arrivals.js";
-import { LeaveOut, entriesOf, filesIn, filesOf } from "./drop-gather.js";
+import { entriesOf, filesIn, filesOf } from "./drop-gather.js";
 import { Kept, printOf } from "./drop-kept.js";
 import { Link } from "./drop-link.js";
 import { List, groupOf } from "./drop-list.js";
@@ -109,10 +109,6 @@ function tell(sentences) {
   note.hidden = !note.textContent;
 }
 
-function leavingOut() {
-  return new LeaveOut(JSON.parse(root.dataset.ignored)[form.zone()] ?? []);
-}
-
 for (const [button, input] of [["drop-choose", "drop-files"], ["drop-choose-folder", "drop-folder"]]) {
   const field = document.getElementById(input);
   document.getElementById(button).addEventListener("click", (event) => {
@@ -121,7 +117,7 @@ for (const [button, input] of [["drop-choose", "drop-files"], ["drop-choose-fold
   });
   field.addEventListener("click", (event) => event.stopPropagation());
   field.addEventListener("change", () => {
-    const leaveOut = leavingOut();
+    const leaveOut = form.leavingOut();
     add(filesOf([...field.files], leaveOut), leaveOut);
     // The same ones may be chosen again.
     field.value = "";
@@ -150,7 +146,7 @@ document.addEventListener("dragover", (event) => {
 document.addEventListener("drop", (event) => {
   if (brings(event)) {
     drag(event, -within);
-    const leaveOut = leavingOut();
+    const leaveOut = form.leavingOut();
     add(filesIn(entriesOf(event.dataTransfer), leaveOut), leaveOut);
   }
 });

@@ -133,7 +133,7 @@ class Chunks(BaseModel):
 class Link(BaseModel):
     """A link that anybody may use until ``expires_at``.
 
-    ``problem`` says why it does not work just now, if that is known.
+    ``problem`` says why it does not work just now, or for who asks, if that is known.
     """
 
     url: str
