@@ -1,10 +1,12 @@
 import asyncio
 import threading
 
+import anyio.to_thread
 import pytest
 
 from dropzone.web import turns
 from dropzone.web.accounts import Caller
+from dropzone.web.api import files
 from dropzone.web.problems import Problem
 from dropzone.web.turns import Turns
 from dropzone.web_settings import Role
@@ -104,6 +106,29 @@ def test_who_asks_without_end_is_refused_at_once(hanging):
         assert refused.value.status == 429
         hanging.released.set()
         assert set(await asyncio.gather(*asked)) == {"answered"}
+
+    asyncio.run(main())
+
+
+def test_downloads_from_a_disk_that_hangs_leave_threads_for_others(
+    hanging, monkeypatch
+):
+    monkeypatch.setattr(files.os, "pread", lambda *_: hanging().encode())
+
+    async def main():
+        anyio.to_thread.current_default_thread_limiter().total_tokens = 4
+
+        async def first() -> bytes:
+            async for block in files._blocks(-1, 8):
+                return block
+            return b""
+
+        reading = [asyncio.create_task(first()) for _ in range(9)]
+        await hanging.entered(4)
+        assert await anyio.to_thread.run_sync(lambda: "at once") == "at once"
+        assert not any(task.done() for task in reading)
+        hanging.released.set()
+        assert set(await asyncio.gather(*reading)) == {b"answered"}
 
     asyncio.run(main())
 

@@ -32,8 +32,7 @@ class Turns:
     def __init__(self) -> None:
         self._own = _Lane(_PATIENCE_SECONDS, "")
         self._of_servers = _Lane(
-            _PATIENCE_FOR_SERVERS_SECONDS,
-            " that ask Postgres or S3, which may be slow just now",
+            _PATIENCE_FOR_SERVERS_SECONDS, " that wait for Postgres or S3"
         )
 
     async def run(

@@ -4,7 +4,9 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
+import anyio
 import anyio.to_thread
+from anyio.lowlevel import RunVar
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -20,6 +22,9 @@ from dropzone.web.problems import Problem
 
 _BLOCK = 1 << 18
 _SANDBOX = "default-src 'none'; sandbox"
+# A disk that hangs must not keep the threads of others, such as those of health.
+_READERS = 4
+_readers: RunVar[anyio.CapacityLimiter] = RunVar("readers of files")
 
 
 def download(backend: Backend, ask: Ask) -> Response:
@@ -74,14 +79,25 @@ class _File(StreamingResponse):
 
 
 async def _blocks(fd: int, size: int) -> AsyncIterator[bytes]:
-    at = 0
+    at, limiter = 0, _limiter()
     while at < size:
-        block = await anyio.to_thread.run_sync(os.pread, fd, min(_BLOCK, size - at), at)
+        wanted = min(_BLOCK, size - at)
+        block = await anyio.to_thread.run_sync(
+            os.pread, fd, wanted, at, limiter=limiter
+        )
         if not block:
             # It was cut off meanwhile: the length that was promised tells it.
             return
         at += len(block)
         yield block
+
+
+def _limiter() -> anyio.CapacityLimiter:
+    try:
+        return _readers.get()
+    except LookupError:
+        _readers.set(anyio.CapacityLimiter(_READERS))
+        return _readers.get()
 
 
 OPERATIONS = (
