@@ -1,4 +1,7 @@
-"""The composition root: builds everything, starts it in order, stops it in order."""
+"""The composition root: builds everything, starts it in order, stops it in order.
+
+Longer than other files, so that this order is read in one place.
+"""
 
 import json
 import math

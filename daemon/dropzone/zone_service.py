@@ -153,19 +153,7 @@ class ZoneService:
         self.pipeline.start(self._rescued)
 
     def _connect(self, pool: SessionPool) -> None:
-        aws, executor = self._settings.aws, self._settings.executor
         documents = building.documents(pool, self._settings)
-
-        def prepare_bucket() -> None:
-            pool.s3.ensure_bucket()
-            pool.s3.abort_stale_uploads(aws.prefix, _STALE_UPLOAD_SECONDS)
-
-        store = Store(
-            self.folders,
-            pool.s3,
-            KeyRule(aws.key_template, aws.prefix),
-            Preparation(prepare_bucket),
-        )
         indexer = self._indexer = Indexer(
             self._parsers,
             documents,
@@ -186,11 +174,25 @@ class ZoneService:
             hearts=self._hearts,
         )
         self.pipeline.connect(
-            store,
+            self._make_store(pool),
             local,
             lambda job: documents.record_failures([job]),
-            uploads=executor.uploads,
+            uploads=self._settings.executor.uploads,
             measures=self.measures,
+        )
+
+    def _make_store(self, pool: SessionPool) -> Store:
+        aws = self._settings.aws
+
+        def prepare_bucket() -> None:
+            pool.s3.ensure_bucket()
+            pool.s3.abort_stale_uploads(aws.prefix, _STALE_UPLOAD_SECONDS)
+
+        return Store(
+            self.folders,
+            pool.s3,
+            KeyRule(aws.key_template, aws.prefix),
+            Preparation(prepare_bucket),
         )
 
     def update(self, zone: Zone, settings: Settings) -> None:

@@ -25,8 +25,24 @@ def path_of(
         UsageError: no file can be dropped under this name.
 
     """
+    _check_given(filename, relative, collection)
     name = relative or filename
-    if not name:
+    whole = f"{collection}/{name}" if collection else name
+    parts = whole.split("/")
+    for part in parts:
+        _check(part, ignores)
+    path = whole.encode()
+    if len(parts) - 1 > DEPTH_MAX or len(path) > PATH_MAX:
+        raise UsageError(
+            f"The path {_shown(name)} is too long: {len(path)} bytes in "
+            f"{len(parts) - 1} folders, of {PATH_MAX} bytes and {DEPTH_MAX} folders.",
+            hint="Upload it under a shorter path.",
+        )
+    return path
+
+
+def _check_given(filename: str, relative: str, collection: str) -> None:
+    if not relative and not filename:
         raise UsageError(
             "The file has no name.", hint="Upload-Metadata takes a filename."
         )
@@ -46,18 +62,6 @@ def path_of(
             f"The filename {_shown(filename)} has a slash.",
             hint="Give a path as relativePath.",
         )
-    whole = f"{collection}/{name}" if collection else name
-    parts = whole.split("/")
-    for part in parts:
-        _check(part, ignores)
-    path = whole.encode()
-    if len(parts) - 1 > DEPTH_MAX or len(path) > PATH_MAX:
-        raise UsageError(
-            f"The path {_shown(name)} is too long: {len(path)} bytes in "
-            f"{len(parts) - 1} folders, of {PATH_MAX} bytes and {DEPTH_MAX} folders.",
-            hint="Upload it under a shorter path.",
-        )
-    return path
 
 
 def _check(part: str, ignores: Callable[[bytes], bool]) -> None:
