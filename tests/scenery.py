@@ -67,21 +67,27 @@ _TIDES = "date,low_water,herons\n2026-08-03,05:12,58\n2026-08-06,07:40,61\n"
 _NOTE = "Ask the harbour master whether herons nest on the old crane.\n"
 
 
-def real() -> Mapping[str, bytes]:
-    """Return what is dropped, in this order."""
-    damaged = samples.word(_LEASE)[:900]
+def good() -> Mapping[str, bytes]:
+    """Return what is dropped first: all is well with it."""
     return {
         "papers/Sediment transport in braided rivers.pdf": _pdf(_SEDIMENT, 912_000),
         "manuals/Pump station P3.pdf": _pdf(_PUMP, 2_340_000),
+        "minutes/2026-11-12 Board.md": _MINUTES.encode(),
+        "contracts/Lease of the harbour office.docx": samples.word(
+            _LEASE, title="Lease of the harbour office"
+        ),
+    }
+
+
+def real() -> Mapping[str, bytes]:
+    """Return what is dropped then, in this order; some of it fails."""
+    damaged = samples.word(_LEASE)[:900]
+    return {
         "papers/Tides 2026.csv": _TIDES.encode(),
         "invoices/2026-10 Payroll.pdf": samples.encrypted_pdf() + b"\n",
         FAILED: samples.encrypted_pdf(),
         "contracts/Tender, annex B.docx": damaged,
         "contracts/Old contract.docx": samples.encrypted_word(),
-        "contracts/Lease of the harbour office.docx": samples.word(
-            _LEASE, title="Lease of the harbour office"
-        ),
-        "minutes/2026-11-12 Board.md": _MINUTES.encode(),
         "papers/Notes from the pier.txt": _NOTE.encode(),
         "papers/Notes from the pier (copy).txt": _NOTE.encode(),
         JOURNEY: _pdf(_HERONS, 1_480_000, title="Grey herons of the lower Elbe"),

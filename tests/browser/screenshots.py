@@ -21,7 +21,10 @@ from browsing import PHONE, TOKENS, Pages, Site, a_browser, site_of
 from daemons import ZoneOfTest, wait_for
 from webclient import get, post
 
-_COLOURS = 192
+# Few colours make small files: those of large areas, and some near all the others, so
+# that a small mark keeps its own.
+_FREQUENT, _OTHERS = 32, 160
+_EVERY_COLOUR = 1 << 24
 _DESKTOP = (1280, 960)
 _HEADERS = {"authorization": f"Bearer {TOKENS['operate']}"}
 
@@ -36,7 +39,7 @@ class Shot:
 
 
 def shots(site: Site) -> Mapping[str, Shot]:
-    """Return the pages that are taken while all goes well, by their names."""
+    """Return the pages that are taken when some files failed, by their names."""
     return {
         "now": Shot("/"),
         "files": Shot("/files"),
@@ -70,6 +73,19 @@ def wait_until_logged(site: Site) -> None:
 def _job(site: Site, path: str) -> str:
     found = get(f"{site.url}/api/v1/lookup?q={quote(path)}", **_HEADERS).json
     return str(found["jobs"][0]["id"])
+
+
+def well(site: Site) -> Mapping[str, Shot]:
+    """Let files come of which none fails; return what is taken then."""
+    files = scenery.good()
+    scenery.drop(site.zone, files)
+    scenery.wait_until_ended(site.zone, len(files))
+    url = f"{site.url}/api/v1/overview"
+    wait_for(
+        lambda: all(one["healthy"] for one in get(url, **_HEADERS).json["services"]),
+        "all services were asked",
+    )
+    return {"well": Shot("/")}
 
 
 def paused(site: Site) -> Mapping[str, Shot]:
@@ -121,7 +137,13 @@ def _close(pages: Pages, name: str) -> None:
 
 def _make_small(path: Path) -> None:
     with Image.open(path) as image:
-        few = image.convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
+        whole = image.convert("RGB")
+    known = sorted(whole.getcolors(_EVERY_COLOUR), reverse=True)
+    frequent = [part for _, colour in known[:_FREQUENT] for part in colour]
+    near = whole.quantize(_OTHERS, Image.Quantize.MAXCOVERAGE).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(frequent + near[: 3 * _OTHERS])
+    few = whole.quantize(palette=palette, dither=Image.Dither.NONE)
     few.save(path, optimize=True)
 
 
@@ -144,11 +166,12 @@ def main() -> None:
         zone = ZoneOfTest(base, {})
         scenery.history(zone.root)
         site = stack.enter_context(site_of(zone))
-        files = scenery.real()
-        scenery.drop(zone, files)
-        scenery.wait_until_ended(zone, len(files))
-        wait_until_logged(site)
         pages = Pages(browser, site.url)
+        take(pages, well(site), options)
+        before, files = len(zone.receipts()), scenery.real()
+        scenery.drop(zone, files)
+        scenery.wait_until_ended(zone, before + len(files))
+        wait_until_logged(site)
         take(pages, shots(site), options)
         take(pages, paused(site), options)
     taken = list(options.out.glob("*.png"))
