@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from PIL import Image
+from PIL import Image, ImageChops
 from playwright.sync_api import FilePayload, Page, expect
 
 import scenery
@@ -23,7 +23,7 @@ from webclient import get, post
 
 # Few colours make small files: those of large areas, and some near all the others, so
 # that a small mark keeps its own.
-_FREQUENT, _OTHERS = 32, 160
+_FREQUENT, _OTHERS, _EXACT = 32, 160, 12
 _EVERY_COLOUR = 1 << 24
 _DESKTOP = (1280, 960)
 _HEADERS = {"authorization": f"Bearer {TOKENS['operate']}"}
@@ -144,7 +144,17 @@ def _make_small(path: Path) -> None:
     palette = Image.new("P", (1, 1))
     palette.putpalette(frequent + near[: 3 * _OTHERS])
     few = whole.quantize(palette=palette, dither=Image.Dither.NONE)
+    # To find the nearest, Pillow rounds.
+    for number, (_, colour) in enumerate(known[:_EXACT]):
+        few.paste(number, mask=_where(whole, colour))
     few.save(path, optimize=True)
+
+
+def _where(whole: Image.Image, colour: tuple[int, ...]) -> Image.Image:
+    plain = Image.new("RGB", whole.size, colour)
+    red, green, blue = ImageChops.difference(whole, plain).split()
+    most = ImageChops.lighter(ImageChops.lighter(red, green), blue)
+    return most.point([255] + [0] * 255)
 
 
 def main() -> None:

@@ -63,6 +63,11 @@ def duration(seconds: float | None) -> str:
     return text.span(seconds)
 
 
+def size(bytes_: int) -> str:
+    """Return a number of bytes, on one line with its unit."""
+    return text.size(bytes_).replace(" ", "\N{NO-BREAK SPACE}")
+
+
 def count(number: int, one: str, many: str = "") -> str:
     """Return a number with its noun: 1 file, 2,000 files."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
@@ -108,7 +113,7 @@ def marked(snippet: str, marks: list[tuple[int, int]]) -> Markup:
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "moment": moment,
     "duration": duration,
-    "size": text.size,
+    "size": size,
     "count": count,
     "state": state,
     "name_of": name_of,
