@@ -83,8 +83,8 @@ class Where:
     """What documents are searched: all that fit what is not None.
 
     ``name`` is part of the path, in letters of any case (A to Z) and any Unicode form,
-    ``since`` and ``until`` are times of a drop (epoch). ``given`` is what a person said
-    of the file, as NAME=VALUE, or NAME alone for any value.
+    ``since`` and ``until`` are times of a claim (epoch). ``given`` is what a person
+    said of the file, as NAME=VALUE, or NAME alone for any value.
     """
 
     collection: str | None = None

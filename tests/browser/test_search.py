@@ -88,7 +88,7 @@ def test_filters_and_more_hits_work_with_and_without_scripts(pages, scripts):
     page.get_by_text("Filters").click()
     page.get_by_label("Type").fill("md")
     page.get_by_label("Part of the file's name").fill("report-11")
-    page.get_by_label("Dropped within").select_option("the last hour")
+    page.get_by_label("Taken within").select_option("the last hour")
     page.get_by_role("button", name="Search", exact=True).click()
     expect(hits).to_have_count(1)
     expect(hits).to_contain_text("report-11.md")

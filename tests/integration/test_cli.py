@@ -99,6 +99,9 @@ def test_hostile_names_go_in_and_are_found(served: ZoneOfTest, tmp_path: Path) -
     shown = served.command("show", os.fsdecode(b"voles/a\nb\x1b[31m\xff.txt"))
     assert shown.returncode == 0
     assert "\x1b" not in shown.stdout
+    # Nobody knows when it was dropped.
+    assert re.search(r"^taken +\d", shown.stdout, re.MULTILINE)
+    assert "dropped" not in shown.stdout
 
 
 def test_a_failed_file_is_put_back_by_the_command(

@@ -67,10 +67,10 @@ def jobs(found: Sequence[Job]) -> Iterator[RenderableType]:
         "State",
         "Size",
         "Chunks",
-        "Dropped",
+        "Taken",
         "Reason",
         numbers=["Size", "Chunks"],
-        whole=["Job", "State", "Dropped"],
+        whole=["Job", "State", "Taken"],
     )
     for job in found:
         row = cells(short(job.id), job.path)
@@ -114,7 +114,7 @@ def _facts(found: Found) -> Iterator[tuple[str, object]]:
     for name, value in describing.given_of(job).items():
         yield "metadata", f"{name}: {value}"
     yield "metadata", describing.problem_of(job)
-    yield "dropped", clock(job.created_at)
+    yield "taken", clock(job.created_at)
     yield "ended", clock(job.ended_at)
     for step, (began, ended) in tries.times(job).items():
         yield step, f"{clock(began)}, {length(max(0.0, ended - began))}"

@@ -53,8 +53,8 @@ class Listing(Given):
         bool, Field(description="Only what failed and waits for a person.")
     ] = False
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
-    since: Annotated[Moment | None, Field(description="Dropped since then.")] = None
-    until: Annotated[Moment | None, Field(description="Dropped before then.")] = None
+    since: Annotated[Moment | None, Field(description="Taken since then.")] = None
+    until: Annotated[Moment | None, Field(description="Taken before then.")] = None
     limit: Annotated[int, Field(ge=1, le=500)] = 50
     cursor: Annotated[
         JobId | None, Field(description="What `next` of the page before says.")

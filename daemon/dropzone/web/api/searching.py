@@ -25,8 +25,8 @@ class Query(Given):
     collection: Text | None = None
     doc_type: Annotated[Text | None, Field(description="Such as pdf.")] = None
     name: Annotated[Text | None, Field(description="Part of the path.")] = None
-    since: Annotated[Moment | None, Field(description="Dropped since then.")] = None
-    until: Annotated[Moment | None, Field(description="Dropped before then.")] = None
+    since: Annotated[Moment | None, Field(description="Taken since then.")] = None
+    until: Annotated[Moment | None, Field(description="Taken before then.")] = None
     metadata: Annotated[
         Text | None,
         Field(description="NAME=VALUE as a person gave it, or NAME for any."),

@@ -29,7 +29,7 @@ STATES = (
     (Status.CLAIMING, "being claimed"),
     (Status.DONE, "done"),
 )
-#: How long ago a file was dropped at most, in seconds.
+#: How long ago a file was taken at most, in seconds: nobody knows when it came.
 WITHIN = (
     ("", "any time"),
     ("3600", "the last hour"),

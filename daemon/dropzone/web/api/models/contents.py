@@ -9,6 +9,7 @@ class Collection(BaseModel):
     ``failed`` wait for a person in failed/. ``has_folder`` tells whether input/ has a
     folder for it now: it may be empty, and nothing else known of it. ``documents`` are
     what Postgres holds of it, None while it cannot be asked.
+    ``last_drop_at`` is when the last file was taken; when it came is not known.
     """
 
     zone: str

@@ -8,7 +8,10 @@ from dropzone.models import Outcome, Status
 
 
 class Job(BaseModel):
-    """One dropped file's journey, in short."""
+    """One dropped file's journey, in short.
+
+    ``created_at`` is when it was taken out of input/; when it came there is not known.
+    """
 
     id: str
     zone: str
