@@ -2,8 +2,9 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
-from dropzone import given
+from dropzone import given, plain
 from dropzone.errors import DropzoneError
 from dropzone.models import Job
 
@@ -22,6 +23,15 @@ def described(job: Job, fd: int) -> Job:
     if not found:
         return job
     return dataclasses.replace(job, metadata={**job.metadata, "given": found})
+
+
+def told(job: Job) -> dict[str, Any]:
+    """Return a job as commands and API tell it."""
+    return {
+        **plain.of(job),
+        "what_to_do": job.data.get("what_to_do", ""),
+        "retried_as": job.data.get("retried_as"),
+    }
 
 
 def given_of(job: Job) -> Mapping[str, str]:

@@ -177,6 +177,23 @@ def test_before_the_first_file_nothing_is_found_and_nothing_is_wrong(serving):
     assert found["hits"] == []
 
 
+def test_commands_and_api_have_the_same_names_for_the_same_things(served):
+    def command(*words: str) -> Any:
+        return json.loads(served.zone.command(*words, "--json").stdout)
+
+    (failed,) = served.get("/jobs?text=bad.docx&state=failed").json["jobs"][-1:]
+    jobs = command("jobs", "--state", "failed", "-n", "500")["jobs"]
+    (listed,) = (job for job in jobs if job["id"] == failed["id"])
+    journey = served.get(f"/jobs/{failed['id']}").json
+    (shown,) = command("show", failed["id"])["jobs"]
+    assert failed["what_to_do"]
+    for told in (listed, shown["job"]):
+        assert {name: told[name] for name in failed} == failed
+    for name in ("lies_in", "lies_in_quoted", "receipt"):
+        assert shown[name] == journey[name]
+    assert command("search", "whales") == served.get("/search?q=whales").json
+
+
 def test_the_overview_says_that_all_is_well_and_counts_as_status_does(served):
     told = served.get("/overview").json
     status = json.loads(served.zone.command("status", "--json").stdout)["zones"][0]

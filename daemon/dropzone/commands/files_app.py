@@ -92,13 +92,14 @@ def jobs(
     as_json: Json = False,
 ) -> None:
     """List jobs, the newest first: one line for each dropped file."""
+    from dropzone import describing
     from dropzone.commands import access, output, render
     from dropzone.lookup import Zones, state_named
 
     with Zones(access.settings(config)) as zones:
         found = zones.newest(number, **state_named(state))
     if as_json:
-        output.print_json({"jobs": found})
+        output.print_json({"jobs": [describing.told(job) for job in found]})
     else:
         output.print_all(render.jobs(found))
 
@@ -121,13 +122,15 @@ def show(
 
     The exit code is 1 when nothing is known of it.
     """
+    from dropzone import describing, plain
     from dropzone.commands import access, output, render
     from dropzone.lookup import Zones
 
     with Zones(access.settings(config)) as zones:
         found, lying = zones.show(what), zones.lying(what)
     if as_json:
-        output.print_json({"jobs": found, "in_input": lying})
+        told = [{**plain.of(one), "job": describing.told(one.job)} for one in found]
+        output.print_json({"jobs": told, "in_input": lying})
     elif found or lying:
         output.print_all(render.show(found, lying))
     else:
@@ -193,15 +196,16 @@ def search(
     """
     from dropzone.commands import access, output, render, searching
 
+    settings = access.settings(config)
     hits = searching.search(
-        access.settings(config),
+        settings,
         text,
         collection=collection,
         limit=limit,
         mode=mode.value,
     )
     if as_json:
-        output.print_json({"hits": hits})
+        output.print_json({"hits": hits, "model": settings.embedding.model})
     elif hits:
         output.print_all(render.hits(hits))
     else:

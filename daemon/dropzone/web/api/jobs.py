@@ -115,14 +115,7 @@ def _first_id(moment: float | None) -> str:
 
 def briefly(jobs: list[Job]) -> list[dict[str, Any]]:
     """Return jobs as lists show them."""
-    return [
-        {
-            **plain.of(job),
-            "what_to_do": job.data.get("what_to_do", ""),
-            "retried_as": job.data.get("retried_as"),
-        }
-        for job in jobs
-    ]
+    return [describing.told(job) for job in jobs]
 
 
 def one(backend: Backend, ask: Ask) -> Mapping[str, Any]:
