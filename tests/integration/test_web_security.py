@@ -24,8 +24,8 @@ from dropzone.web import (
     accounts,
     app,
     attempts,
+    listening,
     neighbours,
-    patience,
     proxies,
     server,
     sessions,
@@ -706,7 +706,7 @@ def test_13_what_is_too_much_is_refused(url):
 
 def test_13_who_is_too_slow_or_too_many_is_cut_off(monkeypatch):
     monkeypatch.setattr(server, "_IDLE_SECONDS", 1)
-    monkeypatch.setattr(patience, "_MOST_OF_ONE_ADDRESS", 5)
+    monkeypatch.setattr(listening, "_MOST_OF_ONE_ADDRESS", 5)
     with serving(Web(port=0, tokens=TOKENS)) as url:
         host, port = url.removeprefix("http://").split(":")
         where = (host, int(port))
@@ -727,6 +727,26 @@ def test_13_who_is_too_slow_or_too_many_is_cut_off(monkeypatch):
             sixth = stack.enter_context(socket.create_connection(where, timeout=30))
             with contextlib.suppress(ConnectionError):
                 assert sixth.recv(100) == b""
+        wait_for(lambda: _answers(url), "there is room again")
+
+
+def test_13_who_never_ends_a_handshake_is_counted_too(certificates, monkeypatch):
+    monkeypatch.setattr(listening, "_MOST_OF_ONE_ADDRESS", 5)
+    settings = Web(
+        port=0,
+        tokens=TOKENS,
+        tls_certificate=certificates / "tls.pem",
+        tls_key=certificates / "tls.key",
+    )
+    with serving(settings) as url, contextlib.ExitStack() as stack:
+        host, port = url.removeprefix("https://").split(":")
+        where = (host, int(port))
+        for _ in range(5):
+            stack.enter_context(socket.create_connection(where, timeout=30))
+        sixth = stack.enter_context(socket.create_connection(where, timeout=30))
+        with contextlib.suppress(ConnectionError):
+            assert sixth.recv(100) == b""
+        stack.close()
         wait_for(lambda: _answers(url), "there is room again")
 
 

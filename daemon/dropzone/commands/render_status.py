@@ -21,7 +21,7 @@ def status(
     for zone in zones:
         yield from _zone(zone)
     if web.get("url"):
-        yield Text(f"Metrics and health: {shown(web['url'])}")
+        yield Text(f"Page, metrics and health: {shown(web['url'])}")
     if web.get("problem"):
         yield Text(f"Metrics are not served: {shown(web['problem'])}", style="yellow")
         yield Text(f"  {shown(web['what_to_do'])}")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from dropzone import log, threads
 from dropzone.errors import ConfigurationError
+from dropzone.web.listening import Listener
 from dropzone.web.tls import Certificate
 from dropzone.web_settings import Web
 
@@ -109,7 +110,7 @@ class WebServer:
             self._url = None
 
 
-def bind(settings: Web) -> socket.socket:
+def bind(settings: Web) -> Listener:
     """Return a socket that listens on the address.
 
     Raises:
@@ -118,7 +119,9 @@ def bind(settings: Web) -> socket.socket:
     """
     host = "127.0.0.1" if settings.host == "localhost" else settings.host
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, settings.port), family=family, backlog=128)
+    listener = Listener(
+        socket.create_server((host, settings.port), family=family, backlog=128)
+    )
     # Connections inherit it. asyncio leaves it out for sockets that are made like this,
     # and each answer over a connection that is kept would wait 40 ms for its body.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
