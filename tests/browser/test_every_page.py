@@ -19,6 +19,25 @@ from webclient import get
 _TABS = 8
 # What else is worth looking at.
 _MORE = ("/search?q=heron", "/files?state=failed")
+# What each of them tells also without scripts, by the end of its address.
+_TOLD = {
+    "/": "secret.pdf",
+    "/files": "heron.pdf",
+    "/files?state=failed": "secret.pdf",
+    "/text": "A heron stands in the river.",
+    "/ask/set_aside": "secret.pdf",
+    "/failures": "needs a password",
+    "/drop": "Dropping files here takes JavaScript",
+    "/ask/pause": "Why, so that others know",
+    "/search": "Words to search for",
+    "/search?q=heron": "A heron stands in the river.",
+    "/collections": "birds",
+    "/birds": "heron.pdf",
+    "/settings": "Postgres",
+    "/doctor": "Examine now",
+    "/configuration": "DROPZONE__ZONES",
+    "/about": "anna",
+}
 _SIZES = pytest.mark.parametrize(
     "phone", [False, True], ids=["light desktop", "dark phone"]
 )
@@ -66,12 +85,17 @@ def test_every_page_is_accessible_and_fits(pages, site, phone):
         check_accessible(page)
 
 
-def test_every_page_tells_the_same_without_scripts(pages, site):
+def test_every_page_tells_what_matters_without_scripts(pages, site):
     page = pages.open("/", scripts=False)
     for path in _addresses(site):
         page.goto(site.url + path)
         expect(page.get_by_role("heading", level=1)).to_be_visible()
         expect(page.get_by_role("navigation", name="Pages")).to_be_visible()
+        ends = (path, path.partition("?")[0])
+        told = [w for one in ends for end, w in _TOLD.items() if one.endswith(end)]
+        # What has no words of its own is the way of a file.
+        words = told[0] if told else "Stored in S3"
+        expect(page.get_by_role("main")).to_contain_text(words)
 
 
 def test_the_keyboard_reaches_the_content_first_and_then_every_page(pages):

@@ -15,6 +15,7 @@ from servers import s3_client
 from uploading import Sender
 from webclient import post
 
+pytestmark = pytest.mark.timeout(600)
 BLOCK = 1_000_000
 HUGE, LARGE = 5_000, 300
 #: Megabytes: what a daemon may need that takes an upload, and more that stores it.

@@ -67,7 +67,7 @@ def _answers(port: int) -> bool:
         return False
 
 
-def _runs(port: int) -> list[dict[str, dict[str, str]]]:
+def _runs(port: int) -> list[dict[str, dict[str, Any]]]:
     """Return the runs of every experiment, as the server tells them."""
     body = json.dumps({"experiment_ids": ["0", "1"]}).encode()
     request = urllib.request.Request(
@@ -76,7 +76,7 @@ def _runs(port: int) -> list[dict[str, dict[str, str]]]:
         {"Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
-        runs: list[dict[str, dict[str, str]]] = json.load(answer).get("runs", [])
+        runs: list[dict[str, dict[str, Any]]] = json.load(answer).get("runs", [])
     return runs
 
 
@@ -96,6 +96,17 @@ def _is_up(told: dict[str, Any]) -> None:
     assert (told["healthy"], told["error"]) == (True, None)
     # The proxy holds back every answer for a moment.
     assert 0.02 < told["latency_seconds"] < 30
+
+
+def _check_link(zone: ZoneOfTest, runs: set[str]) -> None:
+    """Check that the page of a file leads to its run in the server's pages."""
+    base, job = zone.report()["web"]["url"], zone.receipts()[0]["job"]
+    told = get(f"{base}/api/v1/jobs/{job}").json
+    assert told["run_id"] in runs
+    server = zone.environment["MLFLOW_TRACKING_URI"]
+    assert told["run_url"] == f"{server}/#/runs/{told['run_id']}"
+    shown = get(f"{base}/files/{job}", accept="text/html").text
+    assert f'<a href="{told["run_url"]}"' in shown
 
 
 @pytest.fixture
@@ -155,6 +166,7 @@ def test_runs_are_late_and_files_are_not(
             if tag["key"] == "dropzone.batch"]  # fmt: skip
     assert sorted(tags) == sorted(batches), "one run for each batch"
     assert {run["info"]["status"] for run in runs} == {"FINISHED"}
+    _check_link(zone, {run["info"]["run_id"] for run in runs})
     check_invariants(zone, services, dropped)
     assert zone.stop(daemon) < PROMPT
 
