@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 import addresses
 import samples
 from accessibility import check_accessible
-from browsing import TOKENS, Site
+from browsing import TOKENS, Pages, Site
 from daemons import free_port, wait_for
+from faultproxy import proxy_to
 from webclient import get
 
 # As many tabs as a browser opens connections to one server, and two more.
@@ -117,6 +118,41 @@ def test_what_changes_shows_by_itself_in_every_tab_of_a_browser(pages, site):
     for tab in tabs:
         row = tab.locator(".row", has_text="arrives.txt")
         expect(row).to_contain_text("indexed")
+
+
+def test_what_changed_before_a_page_heard_anything_shows_too(pages, site):
+    page = pages.open("/healthz")
+    # What a shared worker asks cannot be held back.
+    page.add_init_script("delete window.SharedWorker")
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/api/v1/events", hold)
+    page.goto(site.url)
+    wait_for(lambda: page.title() and held, "it asks for what happens")
+    site.zone.drop("notes/meanwhile.txt", b"What came while the page was under way.")
+    wait_for(lambda: "notes/meanwhile.txt" in site.zone.outcomes(), "it ends")
+    with site.zone.journal() as journal:
+        wait_for(lambda: not journal.batches_waiting(), "nothing more will change")
+    held[0].continue_()
+    row = page.locator(".row", has_text="meanwhile.txt")
+    expect(row).to_contain_text("indexed")
+
+
+def test_a_line_that_was_cut_is_told_until_it_is_back(chromium, site):
+    with proxy_to(("127.0.0.1", int(site.url.rpartition(":")[2]))) as proxy:
+        pages = Pages(chromium, f"http://127.0.0.1:{proxy.port}")
+        pages.allows("ERR_")
+        page = pages.open("/")
+        told = page.get_by_text("No connection to the daemon.")
+        proxy.refuse()
+        expect(told).to_be_visible()
+        # Nothing has changed meanwhile.
+        proxy.heal()
+        expect(told).to_be_hidden()
+        pages.close()
 
 
 def test_an_unknown_address_is_told_as_a_page(pages):

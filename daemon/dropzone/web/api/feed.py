@@ -5,7 +5,7 @@ queued for a slow reader.
 """
 
 import asyncio
-import secrets
+import hashlib
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -45,6 +45,16 @@ _RESTLESS: Any = {
 }
 
 
+def mark_of(told: models.Overview) -> str:
+    """Return the id of the event that tells this; of what is the same it is the same.
+
+    A page that names the mark of what it was made from learns by the first event
+    whether something changed since, also before it began to follow.
+    """
+    still = told.model_dump_json(exclude=_RESTLESS)
+    return hashlib.blake2s(still.encode(), digest_size=16).hexdigest()
+
+
 class Feed:
     """One reader's loop each, and one that looks while there are readers."""
 
@@ -57,11 +67,9 @@ class Feed:
         # It never waits for those who ask, nor they for it.
         self._thread = anyio.CapacityLimiter(1)
         self._stop = stop
-        # Numbers of another process mean nothing here.
-        self._name = secrets.token_hex(4)
-        self._number = 0
         self._text = b""
-        self._compared = b""
+        #: Of the newest event; empty before the first.
+        self._id = ""
         self._readers: Counter[str] = Counter()
         self._changed = asyncio.Condition()
         self._looking: asyncio.Task[None] | None = None
@@ -130,7 +138,7 @@ class Feed:
         try:
             async with asyncio.timeout(_HEARTBEAT_SECONDS), self._changed:
                 await self._changed.wait_for(
-                    lambda: self._stop.is_set() or (self._number and self._id != known)
+                    lambda: self._stop.is_set() or self._id not in {"", known}
                 )
         except TimeoutError:
             return None
@@ -139,16 +147,15 @@ class Feed:
     async def _look(self) -> None:
         while self._readers.total() and not self._stop.is_set():
             try:
-                text, compared = await anyio.to_thread.run_sync(
+                text, ident = await anyio.to_thread.run_sync(
                     self._read, limiter=self._thread
                 )
             except (DropzoneError, OSError):
                 # The disk may be away: what is known stays, and the next look tells.
-                text, compared = self._text, self._compared
-            if compared != self._compared:
+                text, ident = self._text, self._id
+            if ident != self._id:
                 async with self._changed:
-                    self._text, self._compared = text, compared
-                    self._number += 1
+                    self._text, self._id = text, ident
                     self._changed.notify_all()
             await self._sleep()
         async with self._changed:
@@ -160,14 +167,9 @@ class Feed:
         while asyncio.get_running_loop().time() < until and not self._stop.is_set():  # noqa: ASYNC110
             await asyncio.sleep(0.1)
 
-    def _read(self) -> tuple[bytes, bytes]:
+    def _read(self) -> tuple[bytes, str]:
         told = self._snapshot()
-        still = told.model_dump_json(exclude=_RESTLESS)
-        return text_of(None, told.model_dump(mode="json")), still.encode()
-
-    @property
-    def _id(self) -> str:
-        return f"{self._name}-{self._number}"
+        return text_of(None, told.model_dump(mode="json")), mark_of(told)
 
     def _event(self) -> bytes:
         head = f"id: {self._id}\nevent: overview\ndata: ".encode()

@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from dropzone.web.accounts import Caller
+from dropzone.web.api.feed import mark_of
 from dropzone.web.page.calls import Calls
 from dropzone.web.page.messages import Message, Messages
 from dropzone.web.page.rendering import Rendering
@@ -103,12 +104,14 @@ class Desk:
     def _answered(self, view: View, request: Request) -> Response:
         try:
             _let_in(request.scope["caller"])
+            # First: what changes while the rest is looked up is then told once more.
+            overview = self._overview(request)
             values = view.show(Visit(request, self._calls))
         except Problem as problem:
             return self.problem(request, problem)
         if isinstance(values, Response):
             return values
-        told = {"at": view.at, "message": self._message(request)}
+        told = {"at": view.at, "message": self._message(request), "overview": overview}
         return self._page(view.template, request, {**told, **values})
 
     def _message(self, request: Request) -> Message | None:
@@ -126,8 +129,10 @@ class Desk:
         caller: Caller | None = request.scope["caller"]
         if "overview" not in values:
             values = {**values, "overview": self._overview(request)}
+        overview = values["overview"]
         shared = {
             "me": caller,
+            "known": mark_of(overview) if overview else "",
             "may_drop": caller is not None and caller.may(Role.DROP),
             "may_operate": caller is not None and caller.may(Role.OPERATE),
             "here": _here(request),

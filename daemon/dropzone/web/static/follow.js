@@ -5,15 +5,16 @@ let source = null;
 let last = null;
 
 function tell(message) {
-  last = message;
+  last = { ...last, lost: false, ...message };
   for (const port of ports) {
-    port.postMessage(message);
+    port.postMessage(last);
   }
 }
 
 function listen(url) {
   source = new EventSource(url);
-  source.addEventListener("overview", (event) => tell({ overview: JSON.parse(event.data) }));
+  source.addEventListener("open", () => tell({}));
+  source.addEventListener("overview", ({ data, lastEventId }) => tell({ overview: JSON.parse(data), id: lastEventId }));
   source.addEventListener("error", () => {
     tell({ lost: true });
     if (source.readyState === EventSource.CLOSED) {

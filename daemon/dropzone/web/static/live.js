@@ -10,11 +10,13 @@ let wanted = false;
 let running = false;
 let before = 0;
 let words = "";
+// Of what this page shows, as its first event may come long after it was made.
 let known = "";
 let away = false;
 let me = "";
 
 export function follow(prefix, worker) {
+  known = document.querySelector('meta[name="dropzone"]').dataset.known ?? "";
   me = `${prefix}/api/v1/me`;
   const url = `${prefix}/api/v1/events`;
   if (window.SharedWorker) {
@@ -32,14 +34,17 @@ export function follow(prefix, worker) {
 
 function followAlone(url) {
   let source = null;
+  let last = {};
+  const tell = (message) => told((last = { ...last, lost: false, ...message }));
   const look = () => {
     if (document.hidden && source) {
       source.close();
       source = null;
     } else if (!document.hidden && !source) {
       source = new EventSource(url);
-      source.addEventListener("overview", (event) => told({ overview: JSON.parse(event.data) }));
-      source.addEventListener("error", () => told({ lost: true }));
+      source.addEventListener("open", () => tell({}));
+      source.addEventListener("overview", ({ data, lastEventId }) => tell({ overview: JSON.parse(data), id: lastEventId }));
+      source.addEventListener("error", () => tell({ lost: true }));
     }
   };
   document.addEventListener("visibilitychange", look);
@@ -51,20 +56,18 @@ function told(message) {
   if (message.lost) {
     away = true;
     seeWhetherLoggedOut();
-  }
-  if (message.overview) {
+  } else if (message.overview) {
     if (away) {
       away = false;
       renewMarks();
     }
     tellState(message.overview);
     document.dispatchEvent(new CustomEvent("dropzone:overview", { detail: message.overview }));
-    const text = JSON.stringify(message.overview);
-    if (known && text !== known) {
+    if (message.id !== known) {
       wanted = true;
       refreshSoon();
     }
-    known = text;
+    known = message.id;
   }
 }
 
