@@ -1,5 +1,6 @@
 """Asks a page over a real connection."""
 
+import contextlib
 import http.client
 import json
 import ssl
@@ -56,7 +57,9 @@ def ask(
     parts = urlsplit(url)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
-        connection.request(method, target, body, headers or {})
+        # Who refuses a request need not read all of it; its answer is there then.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.request(method, target, body, headers or {})
         answer = connection.getresponse()
         found = {name.lower(): value for name, value in answer.getheaders()}
         cookies = tuple(answer.headers.get_all("set-cookie") or ())

@@ -89,7 +89,10 @@ def test_systemd_is_told_from_start_to_stop(zone: ZoneOfTest, manager: Manager) 
     daemon.send_signal(signal.SIGHUP)
     wait_for(lambda: manager.count("RELOADING=1"), "it reloads")
     wait_for(lambda: manager.count("READY=1") == 2, "the reload is over")
-    zone.stop(daemon)
+    daemon.send_signal(signal.SIGTERM)
+    # The socket holds few messages that nobody hears.
+    wait_for(lambda: manager.hear() and daemon.poll() is not None, "it stops")
+    assert daemon.returncode == 0
     assert manager.count("STOPPING=1") == 1
     after = manager.heard[manager.heard.index("STOPPING=1") :]
     assert "WATCHDOG=1" not in after
