@@ -13,15 +13,17 @@ from typing import Any, Self, TypedDict
 
 from dropzone import past
 from dropzone.errors import UsageError, ZoneError
-from dropzone.journal import Journal
+from dropzone.journal import Journal, Wanted
 from dropzone.models import ENDED, Job, Outcome, Status
 from dropzone.places import unquoted
 from dropzone.readiness import NameFilter, refusal
 from dropzone.settings import Settings, Zone
-from dropzone.text import folded, forms
+from dropzone.text import composed, folded, forms
 
 RETRIED = "retried"
 _MOST = 20
+# Of those that hold the words, so many are looked at for one that is named so.
+_MOST_ALIKE = 500
 # Looking through so many files of input/ takes 50 ms.
 _MOST_LOOKED_AT = 20_000
 _ERROR_SUFFIX = b".error.json"
@@ -102,7 +104,20 @@ class Zones:
         Where none has the very name, those that have it in another form of Unicode.
         """
         each = (found for form in forms(words) if (found := self._jobs(form)))
-        return next(each, [])
+        return next(each, []) or list(self._alike(words))
+
+    def _alike(self, words: str) -> Iterator[tuple[Zone, Journal, Job]]:
+        """Yield the jobs of this name or path where one path has several forms."""
+        if words.isascii():
+            return
+        for zone, journal in self.journals:
+            given = os.fsencode(words)
+            _, path = _below(zone, os.path.abspath(given)) or ("", given)
+            wanted = Wanted(text=path.decode("utf-8", "replace"))
+            name = f"/{composed(os.fsdecode(path))}"
+            for job in journal.listed(wanted, _MOST_ALIKE):
+                if f"/{composed(os.fsdecode(job.path))}".endswith(name):
+                    yield zone, journal, job
 
     def _jobs(self, words: str) -> list[tuple[Zone, Journal, Job]]:
         file = os.path.abspath(os.fsencode(words))
