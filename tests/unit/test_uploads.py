@@ -17,6 +17,7 @@ from dropzone.uploads import writing
 from dropzone.uploads.naming import path_of
 from dropzone.uploads.record import Upload, Wanted
 from dropzone.uploads.shelf import Shelf
+from dropzone.web.uploads.shelves import of_disk
 
 IGNORES = NameFilter().ignores
 DAY = 86_400.0
@@ -240,3 +241,17 @@ def test_paths_come_out_as_they_are_dropped_by_hand():
         path_of("a\udc80", "", "", IGNORES)
     with pytest.raises(UsageError, match=r"'a\\nb' has a control"):
         path_of("a\nb", "", "", IGNORES)
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "hint"),
+    [
+        (errno.EDQUOT, 507, "Free some space"),
+        (errno.EIO, 503, "mend its rights"),
+        (errno.EACCES, 409, "Mend the rights"),
+        (errno.ENOTDIR, 409, "only folders are where"),
+    ],
+)
+def test_what_the_disk_says_is_told_with_what_mends_it(number, status, hint):
+    told = of_disk(OSError(number, os.strerror(number)))
+    assert (told.status, hint in told.what_to_do) == (status, True)

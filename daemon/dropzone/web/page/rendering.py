@@ -1,5 +1,6 @@
 """Makes HTML of templates. Every value is escaped; an unknown one is an error."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,7 +26,7 @@ class Rendering:
             auto_reload=False,
         )
         self._templates.filters.update(words.FILTERS)
-        self._templates.globals.update(CHARTS, version=__version__)
+        self._templates.globals.update(CHARTS, version=__version__, clock=time.time)
 
     def __call__(self, template: str, prefix: str, values: Mapping[str, Any]) -> str:
         """Return the page; ``prefix`` is what its links begin with."""

@@ -191,6 +191,13 @@ def of_disk(error: OSError) -> Problem:
         )
     if error.errno in disk.ERRORS:
         return problems.of(disk.fault(error))
+    if isinstance(error, PermissionError):
+        return Problem(
+            HTTPStatus.CONFLICT,
+            f"The daemon may not put the file into input/: {error.strerror}. What "
+            "came is kept.",
+            "Mend the rights of the zone's folders, as dropzone doctor says.",
+        )
     return Problem(
         HTTPStatus.CONFLICT,
         f"The file cannot be put into input/: {error.strerror}.",
