@@ -1,5 +1,6 @@
 """Tries each threat of docs/security.md for real; its numbers are in the names."""
 
+import asyncio
 import contextlib
 import os
 import re
@@ -9,12 +10,14 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 import structlog
 from psycopg.conninfo import conninfo_to_dict, make_conninfo  # noqa: TID251
 from pydantic import ValidationError
+from starlette.types import Receive, Scope, Send
 
 from daemons import ZoneOfTest, wait_for, zone_on
 from dropzone import pauses
@@ -24,6 +27,7 @@ from dropzone.web import (
     accounts,
     app,
     attempts,
+    guard,
     listening,
     neighbours,
     proxies,
@@ -307,6 +311,36 @@ def test_5_guessing_makes_the_address_wait_and_takes_bounded_memory(url):
     assert counted.wait_seconds("2001:db8::2") > 0
     now[0] = 61.0
     assert counted.wait_seconds("2001:db8::2") == 0
+
+
+def test_5_the_password_of_a_proxy_is_no_guess_and_ends_no_session(url):
+    basic = {"authorization": "Basic YTpi"}
+    cookie = cookies_of(log_in(url, **basic))
+    answers = {get(f"{url}/metrics", cookie=cookie, **basic).status for _ in range(12)}
+    assert answers == {200}
+    assert get(f"{url}/metrics", **basic).status == 401
+
+
+def test_6_who_lost_a_role_is_told_nothing_more():
+    settings = Web(port=0, tokens=f"anna operate {TOKEN}")
+    known, goes_on = accounts.Accounts(settings), []
+
+    async def inner(scope: Scope, _receive: Receive, _send: Send) -> None:
+        goes_on.append(scope["goes_on"])
+
+    async def never(*_: Any) -> Any:
+        pytest.fail("nothing is read or sent")
+
+    asked = guard.Guard(
+        inner, settings, known, sessions.Sessions(known), attempts.Attempts()
+    )
+    token = f"Bearer {TOKEN}".encode()
+    scope = {"type": "http", "method": "GET", "path": "/", "scheme": "http"}
+    asyncio.run(asked({**scope, "headers": [(b"authorization", token)]}, never, never))
+    assert goes_on[0]()
+    fewer = {"web": {"tokens": f"anna read {TOKEN}"}}
+    known.update(Settings.model_validate(fewer))
+    assert not goes_on[0]()
 
 
 def test_6_a_session_ends_by_logout_by_time_and_with_its_token():

@@ -118,15 +118,17 @@ class Guard:
 
     def _goes_on(self, headers: Headers) -> Callable[[], bool]:
         """Return what tells whether this caller may still be told things."""
-        kind, _, token = headers.get("authorization", "").partition(" ")
+        token = _token_of(headers)
+        account = self._accounts.of_token(token) if token is not None else None
         cookies = cookie_parser(headers.get("cookie", ""))
         session = cookies.get(self._cookie, "")
 
         def goes_on() -> bool:
             if not self._accounts.asked:
                 return True
-            if kind:
-                return self._accounts.of_token(token.strip()) is not None
+            if token is not None:
+                # Its role may be another one now.
+                return account is not None and self._accounts.is_current(account)
             return self._sessions.goes_on(session)
 
         return goes_on
@@ -148,20 +150,18 @@ class Guard:
         """
         if not self._accounts.asked:
             return self._of_this_machine(scope, headers)
-        kind, _, given = headers.get("authorization", "").partition(" ")
-        if kind:
-            return self._bearer(kind, given.strip(), scope["path"], origin)
+        token = _token_of(headers)
+        if token is not None:
+            return self._bearer(token, scope["path"], origin)
         cookies = cookie_parser(headers.get("cookie", ""))
         return self._sessions.caller(cookies.get(self._cookie, ""))
 
-    def _bearer(
-        self, kind: str, token: str, path: str, origin: Origin
-    ) -> Caller | None:
+    def _bearer(self, token: str, path: str, origin: Origin) -> Caller | None:
         wait = self._attempts.wait_seconds(origin.address)
         if wait and not _is_open(path):
             raise too_many(wait)
         account = self._accounts.of_token(token) if not wait else None
-        if account is None or kind.lower() != "bearer":
+        if account is None:
             self._attempts.failed(origin.address)
             return None
         return Caller(account.name, account.role, "bearer")
@@ -275,6 +275,15 @@ def cookie_name(settings: Web) -> str:
 
 def _is_open(path: str) -> bool:
     return path in OPEN or path.startswith(_OPEN_BELOW)
+
+
+def _token_of(headers: Headers) -> str | None:
+    """Return the token; None where there is none.
+
+    What a proxy before us asks for itself (Basic, Digest) browsers send us, too.
+    """
+    kind, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else None
 
 
 def _wants_page(headers: Headers) -> bool:
