@@ -161,9 +161,9 @@ class FaultProxy:
             while True:
                 client, _ = listener.accept()
                 self.connections += 1
-                _spawn(self._serve, client)
+                _spawn(self._serve, client, listener)
 
-    def _serve(self, client: socket.socket) -> None:
+    def _serve(self, client: socket.socket, listener: socket.socket) -> None:
         if self._answer is not None:
             with client, contextlib.suppress(OSError):
                 client.recv(_BLOCK)
@@ -179,7 +179,13 @@ class FaultProxy:
             return
         line = _Line(client, server)
         with self._changed:
-            self._lines.append(line)
+            refused = self._listener is not listener
+            if not refused:
+                self._lines.append(line)
+        if refused:
+            # It was accepted just before, and must not outlive the others.
+            line.reset()
+            return
         _spawn(self._pass, line, client, server, "up")
         _spawn(self._pass, line, server, client, "down")
 

@@ -20,7 +20,7 @@ from webclient import Answer, get
 
 JOBS = 100_000
 REAL = 6
-SECONDS, MORE = 0.3, 10
+SECONDS = 0.3
 #: Seconds for which the daemon keeps what it tells of all.
 KEPT = 1.0
 PAGES, ROWS, SHOWN = 5, 50, "[data-rows] > [data-key]"
@@ -80,7 +80,8 @@ def test_every_page_and_list_answers_in_time(site):
     for _ in range(2):
         answers.time(paths)
         _wait_until_all_is_made_anew()
-    for _ in range(MORE):
+    until = time.monotonic() + DEADLINE
+    while answers.slow and time.monotonic() < until:
         # The machine may have been busy with something else.
         answers.time(answers.slow)
     slowest = max(answers.best, key=answers.best.__getitem__)

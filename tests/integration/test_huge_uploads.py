@@ -49,9 +49,7 @@ class Served:
         self.process = self.zone.start()
         pid = self.process.pid
         wait_for(lambda: self.zone.report().get("pid") == pid, "the daemon reports")
-        self.url: str = wait_for(
-            lambda: self.zone.report()["web"]["url"], "the page is served"
-        )
+        self.url = self.zone.url()
         self.sender = Sender(self.url)
 
     def kill(self) -> None:
