@@ -1,5 +1,6 @@
 -- The journal of one zone. PRAGMA user_version holds the version of this schema.
 
+-- ``folded`` is the path as paths are compared, unless lower() is enough for that.
 CREATE TABLE jobs (
     id             TEXT PRIMARY KEY,
     zone           TEXT NOT NULL,
@@ -34,7 +35,6 @@ CREATE TABLE jobs (
     metadata       TEXT NOT NULL,
     removed_at     REAL,
     removed_by     TEXT,
-    -- The path as paths are compared, unless lower() is enough for it.
     folded         TEXT
 ) WITHOUT ROWID;
 
