@@ -4,12 +4,19 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 LEVELS = {"debug", "info", "warning", "error", "critical", "exception"}
 
 
-def events() -> Iterator[tuple[str, str]]:
-    """Yield each logged event and where."""
+@pytest.fixture(scope="module")
+def events() -> list[tuple[str, str]]:
+    """Return each logged event and where."""
+    return list(_events())
+
+
+def _events() -> Iterator[tuple[str, str]]:
     for path in sorted((ROOT / "daemon" / "dropzone").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and _tells(node):
@@ -27,12 +34,11 @@ def _tells(call: ast.Call) -> bool:
     return name in LEVELS and ("log" in owner or "event" in owner) and not passed_on
 
 
-def test_each_event_is_explained() -> None:
+def test_each_event_is_explained(events: list[tuple[str, str]]) -> None:
     guide = (ROOT / "docs" / "operations.md").read_text()
-    told = list(events())
-    assert len(told) > 30
-    assert not [(event, at) for event, at in told if f"`{event}`" not in guide]
+    assert len(events) > 30
+    assert not [(event, at) for event, at in events if f"`{event}`" not in guide]
 
 
-def test_events_are_words() -> None:
-    assert not [(event, at) for event, at in events() if "_" in event]
+def test_events_are_words(events: list[tuple[str, str]]) -> None:
+    assert not [(event, at) for event, at in events if "_" in event]

@@ -6,7 +6,7 @@ import pytest
 
 from dropzone.journal import Journal
 from dropzone.models import JobIds
-from dropzone.sessions.mlflow import BatchRun
+from dropzone.sessions.batch_run import BatchRun
 from dropzone.verify.ledger import Ledger
 from dropzone.verify.problems import Summary
 from dropzone.verify.runs import Runs

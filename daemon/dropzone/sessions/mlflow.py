@@ -4,7 +4,6 @@
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import uuid4
 
 from dropzone.sessions import mlflow_values
+from dropzone.sessions.batch_run import BatchRun
 from dropzone.sessions.health import Health
 from dropzone.sessions.mlflow_calls import MlflowCalls
 from dropzone.sessions.mlflow_values import Metrics, Table
@@ -31,16 +31,6 @@ _SHOWN_TAG = "mlflow.loggedArtifacts"
 _BATCH_TABLE = "files.json"
 _ENDED = frozenset({"FINISHED", "FAILED", "KILLED"})
 _RUNS_AT_ONCE = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class BatchRun:
-    """A run of a batch: its ``status`` as MLflow calls it, its metric ``files``."""
-
-    run_id: str
-    batch_id: str
-    status: str
-    files: int | None
 
 
 class MlflowSession:

@@ -1,11 +1,15 @@
 """Whether every batch of the receipts is exactly one finished run in MLflow."""
 
 from collections import defaultdict
+from typing import TYPE_CHECKING
 
 from dropzone.journal import Journal
-from dropzone.sessions.mlflow import BatchRun, MlflowSession
+from dropzone.sessions.batch_run import BatchRun
 from dropzone.verify.ledger import Ledger
 from dropzone.verify.problems import Mend, Problem, Summary
+
+if TYPE_CHECKING:
+    from dropzone.sessions.mlflow import MlflowSession
 
 _REPAIR = "dropzone verify --repair, with a daemon running afterwards"
 _RUNNING = "RUNNING"
@@ -14,7 +18,7 @@ _RUNNING = "RUNNING"
 class Runs:
     """All runs of ours, read once; several zones may share the store."""
 
-    def __init__(self, mlflow: MlflowSession) -> None:
+    def __init__(self, mlflow: "MlflowSession") -> None:
         self._mlflow = mlflow
         self._read()
 
