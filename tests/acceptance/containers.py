@@ -32,8 +32,8 @@ CONFINED = (
 )
 _CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 _BUILD_SECONDS = 900
-#: More than the images take, and what must be free before they may lie in memory.
-_STORAGE_BYTES, _MUCH_MEMORY = 4_000_000_000, 8_000_000_000
+#: More than the images take.
+_STORAGE_BYTES = 4_000_000_000
 _NOT_IN_AN_IMAGE = re.compile(
     r"/(test|tests|__pycache__|idlelib|share)(/|$)|\.a$"
     r"|/site-packages/(?!pip(/|$))[^/]+"
@@ -69,7 +69,7 @@ class Podman:
         # The images are thrown away with the test, but Podman has each one written to
         # the disk before it goes on, together with all that other tests have written.
         self._owned = None
-        if _free_bytes() > _MUCH_MEMORY:
+        if memory.is_plenty():
             clear_abandoned()
             self._owned = memory.lay(folder, _STORAGE_BYTES)
         #: What every command is started by, such as nsenter with its options.
@@ -143,16 +143,6 @@ def _environment(folder: Path) -> dict[str, str]:
         "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf"),
         "CONTAINERS_CONF": str(folder / "containers.conf"),
     }
-
-
-def _free_bytes() -> int:
-    told = Path("/proc/meminfo").read_text()
-    available = int(told.partition("MemAvailable:")[2].split()[0]) * 1024
-    limit = "9" * 18
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        with contextlib.suppress(OSError):
-            limit = Path("/sys/fs/cgroup", name).read_text().strip()
-    return min(available, int(limit)) if limit.isdigit() else available
 
 
 def make_base(podman: Podman, tree: Path) -> str:

@@ -9,6 +9,12 @@ from typing import IO
 
 #: What the system calls those of ours.
 _NAME = "dropzone-test-images"
+#: What must be free before anything may lie in memory.
+_PLENTY = 8_000_000_000
+
+
+def is_plenty() -> bool:
+    return _free_bytes() > _PLENTY
 
 
 def lay(folder: Path, size: int) -> IO[bytes]:
@@ -63,3 +69,13 @@ def _mounts() -> list[tuple[Path, str, str]]:
         at = re.sub(r"\\(\d{3})", lambda m: chr(int(m[1], 8)), at)
         found.append((Path(at), root, after.split()[1]))
     return found
+
+
+def _free_bytes() -> int:
+    told = Path("/proc/meminfo").read_text()
+    available = int(told.partition("MemAvailable:")[2].split()[0]) * 1024
+    limit = "9" * 18
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError):
+            limit = Path("/sys/fs/cgroup", name).read_text().strip()
+    return min(available, int(limit)) if limit.isdigit() else available
