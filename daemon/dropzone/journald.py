@@ -121,7 +121,8 @@ def _message(event: Mapping[str, Any]) -> str:
 
 
 def _quoted(value: str) -> str:
-    plain = value and not any(c.isspace() or c in "\"'=" for c in value)
+    # Not character by character in Python: a value may be of many megabytes.
+    plain = value.split(maxsplit=1) == [value] and not any(c in value for c in "\"'=")
     return value if plain else '"' + value.replace('"', '\\"') + '"'
 
 
