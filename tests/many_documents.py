@@ -55,6 +55,7 @@ def index(zone: ZoneOfTest) -> None:
     with psycopg.connect(url) as postgres, postgres.cursor() as cursor:
         # What they refer to is made here: nobody needs to look.
         cursor.execute("SET LOCAL session_replication_role = replica")
+        cursor.execute("SET LOCAL synchronous_commit = off")
         with cursor.copy(_DOCUMENTS) as copy:
             for row in rows:
                 copy.write_row(row)
