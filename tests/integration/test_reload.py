@@ -158,7 +158,7 @@ def test_reload_without_a_daemon_says_so(edited: Edited) -> None:
     assert code == 1
     assert "No daemon serves" in answer["error"]
     # A number in the lock that is somebody else's must not get the signal.
-    (edited.zone.root / "state").mkdir()
+    (edited.zone.root / "state").mkdir(exist_ok=True)
     lock = edited.zone.root / "state" / "lock"
     holder = "import fcntl,os,sys; f=open(sys.argv[1],'w'); fcntl.flock(f,2)"
     script = f"{holder}; f.write(sys.argv[2]); f.flush(); print('held'); input()"

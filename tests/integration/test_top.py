@@ -104,7 +104,7 @@ def test_it_shows_what_goes_on_and_that_nothing_does(zone: ZoneOfTest) -> None:
 def test_keys_pause_and_resume_and_the_terminal_is_left_as_it_was(
     zone: ZoneOfTest,
 ) -> None:
-    (zone.root / "state").mkdir()
+    (zone.root / "state").mkdir(exist_ok=True)
     screen = Screen(zone)
     screen.wait("q quit")
     for key, then in (("n", "q quit"), ("y", "Paused everything")):
