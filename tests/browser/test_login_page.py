@@ -36,6 +36,20 @@ def test_a_wrong_token_is_told_and_the_right_one_then_works(pages):
     page.wait_for_url("**/readyz")
 
 
+def test_who_logs_out_leaves_no_names_of_files_behind(pages):
+    page = pages.open("/files", role="drop")
+    page.evaluate(
+        """() => {
+            localStorage.setItem("dropzone:upload::letter.txt", "{}");
+            localStorage.setItem("of another program", "stays");
+            const stay = (event) => event.preventDefault();
+            document.querySelector("form.leave").addEventListener("submit", stay);
+        }"""
+    )
+    page.get_by_role("button", name="Log out").click()
+    assert page.evaluate("Object.keys(localStorage)") == ["of another program"]
+
+
 def test_an_unknown_address_is_told_as_such(pages):
     pages.expects("status of 404")
     page = pages.open("/nothing-here")

@@ -712,6 +712,9 @@ def test_12_behind_a_proxy_with_a_prefix_links_and_cookies_stay_below_it():
         answer = log_in(f"{url}/drop", **asked)
         assert answer.headers["location"] == "/drop/"
         assert all("Path=/drop" in cookie for cookie in answer.cookies)
+        left = submit(f"{url}/drop/logout", {}, **bearer(TOKEN), **asked)
+        # What other programs behind the proxy keep in the browser is theirs.
+        assert (left.status, left.headers["clear-site-data"]) == (303, '"cache"')
         assert "Secure" in answer.cookies[0]
         for _ in range(11):
             get(

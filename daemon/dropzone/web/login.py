@@ -86,7 +86,9 @@ class Login:
         self._sessions.end(request.cookies.get(self._cookie, ""))
         answer = RedirectResponse(f"{self._prefix}/login", HTTPStatus.SEE_OTHER)
         answer.delete_cookie(self._cookie, path=self._path)
-        answer.headers["clear-site-data"] = '"cache", "storage"'
+        # Below a prefix the storage is also that of the proxy's other programs.
+        ours = '"cache"' if self._prefix else '"cache", "storage"'
+        answer.headers["clear-site-data"] = ours
         return answer
 
     @property

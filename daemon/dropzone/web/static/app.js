@@ -1,6 +1,7 @@
 // Runs on every page: times in the viewer's zone, what is live, dialogs, keys.
 import { follow } from "./live.js";
 import { askInDialogs } from "./dialogs.js";
+import { Kept } from "./drop-kept.js";
 import { tellTimes } from "./times.js";
 
 const about = document.querySelector('meta[name="dropzone"]');
@@ -10,6 +11,9 @@ askInDialogs();
 if (about) {
   follow(about.content, about.dataset.follow);
 }
+
+// Who logs out leaves no names of files behind.
+document.querySelector("form.leave")?.addEventListener("submit", () => new Kept(about.content).clear());
 
 // What a page told once is not told again when it is loaded again.
 const here = new URL(location.href);

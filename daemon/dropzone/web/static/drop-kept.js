@@ -48,6 +48,10 @@ export class Kept {
     }
   }
 
+  clear() {
+    this.keys().forEach((key) => localStorage.removeItem(key));
+  }
+
   keys() {
     try {
       return Object.keys(localStorage).filter((key) => key.startsWith(this.mark));
