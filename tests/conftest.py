@@ -1,5 +1,6 @@
 """Fixtures for every test."""
 
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -49,6 +50,13 @@ def pytest_collection_modifyitems(
     """Sort the tests of several workers; those of a kind keep their random order."""
     if hasattr(config, "workerinput"):
         items.sort(key=_length)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Leave out of later searches for garbage what was imported, which stays."""
+    gc.collect()
+    gc.freeze()
 
 
 class _Together(LoadScopeScheduling):
