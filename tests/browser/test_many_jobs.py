@@ -24,7 +24,9 @@ SECONDS = 0.3
 #: Seconds for which the daemon keeps what it tells of all.
 KEPT = 1.0
 PAGES, ROWS, SHOWN = 5, 50, "[data-rows] > [data-key]"
-TABS, FOLLOWERS, FLOWING = ("/", "/files"), 46, 30
+TABS = ("/", "/files", "/files?collection=letters")
+#: Each of these is open on a desktop and a phone; the others follow without a browser.
+FOLLOWERS, FLOWING = 50 - 2 * len(TABS), 30
 MEGABYTES = 150
 
 
