@@ -277,6 +277,12 @@ class Container:
         aside.rename(self.zone / "input" / name)
 
     def finds(self, words: str, name: str) -> None:
+        # Each search is a process of the container, which would hold up the file.
+        wait_for(
+            (self.zone / "processed" / name).exists,
+            f"{name} is processed",
+            180,
+        )
         wait_for(
             lambda: name in self.inside("dropzone", "search", words).stdout,
             f"{name} is found: {self.logs()[-3000:]}",
