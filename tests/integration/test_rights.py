@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -64,6 +65,8 @@ def outage(open_root: Path, services: ServiceAddresses) -> Iterator[Outage]:
             "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups",
             "/bin/sh", "-c", SWAP, python,
         )  # fmt: skip
+        # What was laid there is not that user's.
+        shutil.rmtree(made.zone.root / "state")
         for folder in (base, made.zone.root, made.zone.input):
             os.chown(folder, NOBODY, NOBODY)
         yield made

@@ -347,8 +347,9 @@ def test_a_thread_that_died_is_told_and_replaced(zone, part):
     dying.join()
     (zone.input / "x").write_text("x")
     zone.wait_for(b"x", seconds=25)
+    watch = zone.watcher._events
+    eventually(lambda: watch._events._observer is not observer, "it is replaced")
     eventually(lambda: zone.watcher.report()["mode"] == "events", "it is back")
-    assert zone.watcher._events._events._observer is not observer
 
 
 NON_ROOT = """
