@@ -257,7 +257,7 @@ def _try_again(page: Page, site: Site) -> None:
     told.get_by_role("link", name="See how it goes").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("secret.pdf")
     page.get_by_role("link", name="See how that went").click()
-    expect(page.locator(".lead")).to_contain_text("It failed: This PDF needs")
+    expect(page.locator(".lead")).to_contain_text("It failed. This PDF needs")
     assert len(site.zone.receipts()) > ended
 
 

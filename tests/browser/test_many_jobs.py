@@ -96,10 +96,7 @@ def test_every_page_and_list_answers_in_time(site):
 def test_the_list_scrolls_through_them_and_shows_each_once(pages, site):
     page = pages.open("/files", phone=True, dark=True)
     for number in range(1, PAGES + 1):
-        page.wait_for_function(
-            f"least => document.querySelectorAll('{SHOWN}').length >= least",
-            arg=number * ROWS,
-        )
+        expect(page.locator(SHOWN).nth(number * ROWS - 1)).to_be_attached()
         page.evaluate("scrollTo(0, document.body.scrollHeight)")
     keys = "all => all.map(one => one.dataset.key)"
     shown = page.locator(SHOWN).evaluate_all(keys)

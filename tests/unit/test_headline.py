@@ -8,7 +8,12 @@ from dropzone.web.api.models import Service
 
 def service(name: str, *, healthy: bool | None) -> Service:
     return Service(
-        service=name, healthy=healthy, error="", checked_at=None, latency_seconds=None
+        service=name,
+        healthy=healthy,
+        error="",
+        checked_at=None,
+        latency_seconds=None,
+        note="",
     )
 
 

@@ -21,7 +21,7 @@ def overview(*paused: tuple[str, str], pid: int | None = 1) -> Overview:
         failed=0,
         refused=[],
     )
-    worst = headline.of([zone])
+    worst = headline.of([zone], [])
     told = {"tone": worst.tone, "word": worst.word, "headline": worst.text}
     return Overview.model_construct(zones=[zone], **told)
 

@@ -103,7 +103,7 @@ def test_a_step_that_stands_still_says_why_and_what_comes_next():
     found = way.stops(told, zone(index={"paused": [_PAUSE]}))
     tone, sentence, hint = way.lead(told, found)
     assert tone == "warn"
-    assert sentence == "It waits for the step index. Stands still: It is away."
+    assert sentence == "It waits for the step Index. Stands still: It is away."
     assert hint == "It is tried again in 2 s. Start it."
 
 
@@ -128,7 +128,7 @@ def test_a_failure_is_told_where_it_happened(step, expected):
     job = {"status": "failed", "outcome": "failed", "error_step": step}
     told = journey({**job, "end_reason": "No.", "what_to_do": "Mend."}, batch="b")
     assert tones(told) == expected
-    assert way.lead(told, ()) == ("bad", "It failed: No.", "Mend.")
+    assert way.lead(told, ()) == ("bad", "It failed. No.", "Mend.")
 
 
 def test_what_was_tried_again_or_set_aside_is_no_failure_any_more():

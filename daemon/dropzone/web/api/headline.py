@@ -12,7 +12,7 @@ _NEEDED = {"s3": "S3", "postgres": "Postgres"}
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """``tone`` is good, warn (a person is waited for) or bad (something is broken)."""
+    """``tone`` is good, warn (it waits for a person) or bad (broken, or files failed)."""
 
     tone: str
     word: str
@@ -57,7 +57,7 @@ def _failed(zones: Sequence[models.Zone]) -> Headline | None:
     if failed == 1:
         text = "1 file failed and needs you."
     word = f"{failed:,} failed"
-    return Headline("warn", f"{word}, paused" if _paused(zones) else word, text)
+    return Headline("bad", f"{word}, paused" if _paused(zones) else word, text)
 
 
 def _paused(zones: Sequence[models.Zone]) -> Headline | None:

@@ -16,6 +16,7 @@ def _drop(visit: Visit) -> Mapping[str, Any]:
         "room": room,
         "several": len(room) > 1,
         "collections": sorted({one.collection for one in known}),
+        "collection": visit.given("collection"),
         "ignored": json.dumps({one.zone: one.ignored for one in room}),
         "url": f"{origin.scheme}://{origin.host}{visit.request.scope['prefix']}",
     }

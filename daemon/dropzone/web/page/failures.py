@@ -23,7 +23,13 @@ def _told(group: models.FailureGroup) -> Mapping[str, Any]:
     key = {"reason": group.reason, **({"step": group.step} if group.step else {})}
     mark = hashlib.sha256(repr(key).encode()).hexdigest()[:12]
     every = urlencode({"open": "true", **key})
-    return {"group": group, "key": f"g{mark}", "all": f"/files?{every}"}
+    found = {job.collection for job in group.jobs}
+    return {
+        "group": group,
+        "key": f"g{mark}",
+        "all": f"/files?{every}",
+        "collection": found.pop() if len(found) == 1 else "default",
+    }
 
 
 VIEWS = (View("/failures", "failures.html", _failures, "failures"),)

@@ -35,7 +35,7 @@ def _now(visit: Visit) -> Mapping[str, Any]:
     zones = overview.zones
     waits = [zone.oldest_waiting_at for zone in zones if zone.in_input.files]
     failed = sum(zone.failed for zone in zones)
-    newest = _newest_failures(visit) if overview.tone == "warn" and failed else []
+    newest = _newest_failures(visit) if failed and not _broken(overview) else []
     latest = visit.ask("jobs", query={"limit": _LATEST}).jobs
     return {
         "now": overview,
@@ -68,16 +68,29 @@ def _newest_failures(visit: Visit) -> list[Job]:
     return waiting[:_FAILURES]
 
 
-def _headline(overview: Overview) -> str:
-    """Return the headline; why a step stands still is told below it, whole."""
-    faults = {
+def _faults(overview: Overview) -> set[tuple[str, str]]:
+    """Return the steps that stand still by nobody's wish, and what is missing."""
+    return {
         (_NAMES[pause.step], pause.service)
         for zone in overview.zones
         for pause in zone.paused
         if pause.service not in _TONES
     }
-    unknown = any(zone.pid is None or zone.pauses_unknown for zone in overview.zones)
-    if not faults or unknown:
+
+
+def _unknown(overview: Overview) -> bool:
+    return any(zone.pid is None or zone.pauses_unknown for zone in overview.zones)
+
+
+def _broken(overview: Overview) -> bool:
+    """Tell whether there is worse to say than that files failed."""
+    return _unknown(overview) or bool(_faults(overview))
+
+
+def _headline(overview: Overview) -> str:
+    """Return the headline; why a step stands still is told below it, whole."""
+    faults = _faults(overview)
+    if not faults or _unknown(overview):
         return overview.headline
     if len(faults) > 1:
         return "Some steps stand still."
@@ -94,11 +107,12 @@ def _calm(overview: Overview) -> str:
             return "All other files are done."
         return "Every file that was dropped is done."
     failed = any(zone.failed for zone in overview.zones)
-    told = count(waiting, "more file" if failed else "file")
+    told = count(waiting, "other file" if failed else "file")
     if any(zone.paused for zone in overview.zones):
-        steps = {pause.step for zone in overview.zones for pause in zone.paused}
-        what = f"the step {steps.pop()}" if len(steps) == 1 else "what stands still"
-        return f"{told} {'waits' if waiting == 1 else 'wait'} for {what}; none is lost."
+        steps = {_NAMES[one.step] for zone in overview.zones for one in zone.paused}
+        what = f"{steps.pop()} stands" if len(steps) == 1 else "some steps stand"
+        verb = "waits" if waiting == 1 else "wait"
+        return f"{told} {verb} because {what} still; none is lost."
     return f"{told} {'is' if waiting == 1 else 'are'} on the way."
 
 

@@ -81,8 +81,13 @@ def _stop(journey: Journey, zone: Zone | None, step: str) -> Stop:
     if tone == "now":
         return _current(journey, zone, step, tries)
     if tone == "bad":
-        hint = journey.job.what_to_do
-        return Stop(step, _bad_title(step), tone, _why(journey), hint, tries=tries)
+        at, seconds = _times(journey, step)
+        return Stop(
+            *(step, _bad_title(step), tone, _why(journey), journey.job.what_to_do),
+            at=tries[-1].at if at is None and tries else at,
+            seconds=seconds,
+            tries=tries,
+        )
     if tone == "done":
         at, seconds = _times(journey, step)
         title, told = _done(journey, step)
@@ -213,7 +218,7 @@ def result(journey: Journey) -> str:
     outcome = journey.job.outcome
     if outcome is Outcome.INDEXED:
         pieces = _pieces(journey)
-        told = f"Its text is found by search, in {pieces}." if pieces else "It is done."
+        told = f"Done. Search finds its text, in {pieces}." if pieces else "Done."
     elif outcome is Outcome.DUPLICATE:
         told = "Its collection has the same content already; it was not stored twice."
     elif outcome is Outcome.EMPTY:
@@ -247,7 +252,11 @@ def lead(journey: Journey, found: Sequence[Stop]) -> tuple[str, str, str]:
     if now.tone == "held" and job.status is Status.WAITING:
         return "warn", f"It waits to be tried again: {now.text}", ""
     if now.tone == "held":
-        return "warn", f"It waits for the step {now.step}. {now.text}", now.hint
+        return (
+            "warn",
+            f"It waits for the step {now.step.capitalize()}. {now.text}",
+            now.hint,
+        )
     return "busy", f"It is on its way: {_lowered(now.title)}.", _then(found)
 
 
@@ -257,7 +266,7 @@ def _lead_of_failed(journey: Journey) -> tuple[str, str, str]:
         return "calm", f"It failed, and was tried again. {_why(journey)}", ""
     if job.removed_at is not None:
         return "calm", f"It failed, and left failed/ ({job.removed_by}).", _why(journey)
-    return "bad", f"It failed: {_why(journey)}", job.what_to_do
+    return "bad", f"It failed. {_why(journey)}", job.what_to_do
 
 
 def _then(found: Sequence[Stop]) -> str:

@@ -53,6 +53,7 @@ function followAlone(url) {
 
 function told(message) {
   document.getElementById("stale").hidden = !message.lost;
+  document.documentElement.classList.toggle("live", !message.lost);
   if (message.lost) {
     away = true;
     seeWhetherLoggedOut();

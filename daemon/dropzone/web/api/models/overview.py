@@ -160,7 +160,7 @@ class Overview(BaseModel):
     """All at once: what a page shows first.
 
     ``headline`` is the worst that can be said, ``word`` the same in a word or two.
-    Its ``tone`` is good, warn (a person is waited for) or bad (something is broken).
+    Its ``tone`` is good, warn (it waits for a person) or bad (broken, or files failed).
     """
 
     version: str
