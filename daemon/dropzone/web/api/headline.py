@@ -12,7 +12,7 @@ _NEEDED = {"s3": "S3", "postgres": "Postgres"}
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """``tone`` is good, warn (it waits for a person) or bad (broken, or files failed)."""
+    """``tone`` is good, warn (it waits for people) or bad (broken, or files failed)."""
 
     tone: str
     word: str
