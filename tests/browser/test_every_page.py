@@ -155,6 +155,34 @@ def test_a_line_that_was_cut_is_told_until_it_is_back(chromium, site):
         pages.close()
 
 
+# What a page does whose shared worker cannot be had: its script does not come.
+_NO_WORKER = """
+const Real = SharedWorker;
+window.SharedWorker = function (_, options) { return new Real("/none.js", options); };
+"""
+
+
+def test_a_line_that_says_nothing_any_more_is_lost_and_begun_anew(chromium, site):
+    with proxy_to(("127.0.0.1", int(site.url.rpartition(":")[2]))) as proxy:
+        pages = Pages(chromium, f"http://127.0.0.1:{proxy.port}")
+        pages.allows("ERR_|status of 404")
+        page = pages.open("/healthz")
+        page.add_init_script(_NO_WORKER)
+        page.clock.install()
+        page.goto(pages.url)
+        expect(page.get_by_text("Live: what changes shows by itself.")).to_be_visible()
+        proxy.freeze()
+        page.clock.fast_forward(60_000)
+        told = page.get_by_text("No connection to the daemon.")
+        expect(told).to_be_visible()
+        proxy.heal()
+        expect(told).to_be_hidden()
+        site.zone.drop("notes/after-the-silence.txt", b"it is heard again")
+        latest = page.get_by_role("region", name="Latest files")
+        expect(latest).to_contain_text("after-the-silence.txt")
+        pages.close()
+
+
 def test_an_unknown_address_is_told_as_a_page(pages):
     pages.expects("status of 404")
     page = pages.open("/nothing-here")

@@ -101,10 +101,16 @@ def serving(
 def served(serving: Served) -> Served:
     """Return the daemon when everything that other tests dropped has ended and is told.
 
-    What it tells of its steps and of ``input/`` is up to a second old.
+    What it tells of its steps and of ``input/`` is up to a second old, so these are
+    looked at themselves, in the order in which files go on.
     """
 
     def at_rest() -> bool:
+        if serving.zone.files("input"):
+            return False
+        with serving.zone.journal() as journal:
+            if list(journal.unfinished()):
+                return False
         zone = serving.get("/zones/default").json
         under_way = [s["queued"] + s["working"] for s in zone["steps"]]
         told = {
@@ -421,7 +427,9 @@ def test_a_failure_is_retried_and_another_is_set_aside_not_deleted(served):
     assert put["path"] == "bad.docx"
     wait_for(lambda: len(served.zone.receipts()) > ended, "it is tried again")
     assert served.post(f"/jobs/{job['id']}/retry").status == 409
-    aside = served.post(f"/jobs/{old['id']}/set-aside").json
+    answer = served.post(f"/jobs/{old['id']}/set-aside")
+    assert answer.status == 200, answer.text
+    aside = answer.json
     kept = served.zone.root / aside["place"]
     assert kept.read_bytes() == ASIDE
     assert (kept.parent / "old.docx.error.json").exists()
@@ -557,7 +565,8 @@ def _read(answer: http.client.HTTPResponse) -> Iterator[tuple[str, str, Any]]:
     while line := answer.readline():
         name, _, value = line.decode().rstrip("\n").partition(": ")
         if line == b"\n" and "data" in fields:
-            yield fields["event"], fields["id"], json.loads(fields["data"])
+            if fields["event"] != "beat":
+                yield fields["event"], fields["id"], json.loads(fields["data"])
             fields = {}
         elif name:
             fields[name] = value

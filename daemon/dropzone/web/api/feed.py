@@ -126,7 +126,7 @@ class Feed:
                     # It may have ended while this waited.
                     return
                 if news is None:
-                    yield b": still here\n\n"
+                    yield b"event: beat\ndata: {}\n\n"
                 else:
                     known = news
                     yield self._event()

@@ -1,5 +1,6 @@
 // Keeps a page up to date: the daemon tells that something changed, the regions marked
 // data-live are loaded anew, and only what differs is replaced.
+import { listen } from "./events.js";
 import { tellTimes } from "./times.js";
 
 const MOST_OFTEN = 2000;
@@ -20,7 +21,10 @@ export function follow(prefix, worker) {
   me = `${prefix}/api/v1/me`;
   const url = `${prefix}/api/v1/events`;
   if (window.SharedWorker) {
-    const port = new SharedWorker(worker).port;
+    const shared = new SharedWorker(worker, { type: "module" });
+    const { port } = shared;
+    // Its script did not come: the daemon may just have stopped.
+    shared.onerror = () => followAlone(url);
     port.onmessage = ({ data }) => told(data);
     port.postMessage({ url });
     addEventListener("pagehide", () => port.postMessage({ leave: true }));
@@ -33,18 +37,15 @@ export function follow(prefix, worker) {
 }
 
 function followAlone(url) {
-  let source = null;
+  let stop = null;
   let last = {};
-  const tell = (message) => told((last = { ...last, lost: false, ...message }));
+  const tell = (message) => told((last = { ...last, ...message }));
   const look = () => {
-    if (document.hidden && source) {
-      source.close();
-      source = null;
-    } else if (!document.hidden && !source) {
-      source = new EventSource(url);
-      source.addEventListener("open", () => tell({}));
-      source.addEventListener("overview", ({ data, lastEventId }) => tell({ overview: JSON.parse(data), id: lastEventId }));
-      source.addEventListener("error", () => tell({ lost: true }));
+    if (!document.hidden) {
+      stop ??= listen(url, tell);
+    } else if (stop) {
+      stop();
+      stop = null;
     }
   };
   document.addEventListener("visibilitychange", look);
