@@ -218,7 +218,8 @@ def test_a_fault_that_the_probe_cannot_see_is_told_once(stop):
 
 
 def test_other_work_of_the_step_does_not_end_its_pause(service, stop):
-    gate = Gate("index", stop, {"s3": lambda: None}, first_pause=0.01)
+    short = {"first_pause": 0.01, "longest_pause": 0.05}
+    gate = Gate("index", stop, {"s3": lambda: None}, **short)
     thread = threading.Thread(target=lambda: gate.call(service.work))
     thread.start()
     eventually(lambda: service.calls >= 2)
@@ -238,7 +239,7 @@ def test_nothing_is_done_while_the_step_is_not_ready(service, stop):
         if not gone.is_set():
             raise ServiceUnavailable("disk", "The zone is gone.")
 
-    options = {"first_pause": 0.01, "ready": ready}
+    options = {"first_pause": 0.01, "longest_pause": 0.05, "ready": ready}
     gate = Gate("store", stop, {"disk": lambda: None}, **options)
     thread = threading.Thread(target=lambda: gate.call(service.work))
     thread.start()
