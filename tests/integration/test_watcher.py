@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+from structlog.testing import capture_logs
 
 from dropzone.errors import ServiceUnavailable
 from dropzone.gate import Gate
@@ -338,18 +339,26 @@ def test_watching_ends_at_once_while_much_waits(zone):
     assert time.monotonic() - begun < 25
 
 
+def events(lines):
+    return [line["event"] for line in lines]
+
+
 @pytest.mark.parametrize("part", ["emitter", "reader"])
 def test_a_thread_that_died_is_told_and_replaced(zone, part):
-    zone.start(quiet=0.05)
-    observer = zone.watcher._events._events._observer
-    dying = observer.reader if part == "reader" else next(iter(observer.emitters))
-    dying.stop()
-    dying.join()
-    (zone.input / "x").write_text("x")
-    zone.wait_for(b"x", seconds=25)
-    watch = zone.watcher._events
-    eventually(lambda: watch._events._observer is not observer, "it is replaced")
-    eventually(lambda: zone.watcher.report()["mode"] == "events", "it is back")
+    with capture_logs() as lines:
+        zone.start(quiet=0.05)
+        watch = zone.watcher._events
+        observer = watch._events._observer
+        dying = observer.reader if part == "reader" else next(iter(observer.emitters))
+        dying.stop()
+        dying.join()
+        (zone.input / "x").write_text("x")
+        zone.wait_for(b"x", seconds=25)
+        eventually(lambda: watch._events._observer is not observer, "it is replaced")
+        eventually(lambda: zone.watcher.report()["mode"] == "events", "it is back")
+        eventually(lambda: "file events are back" in events(lines), "both are told")
+    told = [event for event in events(lines) if "file events" in event]
+    assert told[:2] == ["no file events; scanning", "file events are back"]
 
 
 NON_ROOT = """
